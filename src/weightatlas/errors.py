@@ -1,0 +1,37 @@
+"""What the package raises when an input cannot be used: one sentence that says what, one that says what to do."""
+
+from __future__ import annotations
+
+
+class WeightatlasError(Exception):
+    """Base of every error that the package raises on purpose."""
+
+
+class SourceError(WeightatlasError, ValueError):
+    """An input cannot be used.
+
+    Attributes:
+        source: the name the user gave: a path, a URL, a zoo name.
+        problem: what is wrong with it.
+        remedy: what the user can do about it.
+    """
+
+    def __init__(self, source: object, problem: str, remedy: str) -> None:
+        """Join the three parts into one line."""
+        self.source = str(source)
+        self.problem = problem
+        self.remedy = remedy
+        super().__init__(f"{source}: {problem}; {remedy}")
+
+    def __reduce__(self) -> tuple[type[SourceError], tuple[str, str, str]]:
+        """Survive the trip back from a worker process."""
+        return type(self), (self.source, self.problem, self.remedy)
+
+
+class MissingDependencyError(SourceError, ImportError):
+    """An optional package is needed and not installed; the remedy is the pip line that installs it."""
+
+    @classmethod
+    def for_extra(cls, need: object, package: str, extra: str) -> MissingDependencyError:
+        """Name the package that is missing and the extra of weightatlas that brings it."""
+        return cls(need, f"{package} is not installed", f"pip install 'weightatlas[{extra}]'")

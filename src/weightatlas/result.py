@@ -1,0 +1,158 @@
+"""What every result is: rows for the command line, a data frame, a chart, plates for the atlas, files."""
+
+from __future__ import annotations
+
+import json
+import math
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from weightatlas.errors import MissingDependencyError
+from weightatlas.files import replacing
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import altair as alt
+    import numpy.typing as npt
+    import pandas as pd
+
+    from weightatlas.plate import Plate
+
+Row = dict[str, Any]
+PICTURES = (".svg", ".png", ".pdf")
+
+
+class Result(ABC):
+    """Base of the frozen dataclasses that the rooms return.
+
+    A subclass names its tables and their columns in `tables` (the first is the default) and gives their rows; data
+    frames, JSON, CSV and Parquet follow from that. Rows are flat, their keys are the fields of the command line's JSON
+    and every one ends with `skipped`: None, or the sentence that says why its figures are missing.
+    """
+
+    __slots__ = ()
+
+    tables: ClassVar[Mapping[str, tuple[str, ...]]]
+
+    @property
+    @abstractmethod
+    def source(self) -> str:
+        """The name of what was measured, as the user gave it: the chapter of the atlas that its plates stand in."""
+
+    @abstractmethod
+    def rows(self, table: str | None = None) -> list[Row]:
+        """One flat mapping a row of the named table, each with all of its columns; plain Python values."""
+
+    @abstractmethod
+    def chart(self) -> alt.Chart | alt.LayerChart | alt.HConcatChart | alt.VConcatChart | alt.FacetChart:
+        """The figure that says the most about this result, without a theme."""
+
+    @abstractmethod
+    def plates(self) -> Sequence[Plate]:
+        """Its pages of the atlas."""
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """The arrays behind the result, for `.npz`; by default the columns of the default table."""
+        return {name: column.to_numpy() for name, column in self.frame().items()}  # type: ignore[misc]
+
+    def picture(self, path: Path) -> None:
+        """Draw the result to an `.svg`, `.png` or `.pdf` file: by default its chart."""
+        from weightatlas.atlas.charts import save_chart
+
+        save_chart(self.chart().to_dict(), path)
+
+    def frame(self, table: str | None = None) -> pd.DataFrame:
+        """The named table as a tidy data frame, one row a layer (or unit, or step).
+
+        Raises:
+            KeyError: the result has no such table; the message names those it has.
+        """
+        import pandas as pd
+
+        return pd.DataFrame(self.rows(table), columns=list(self.columns(table)))
+
+    @classmethod
+    def columns(cls, table: str | None = None) -> tuple[str, ...]:
+        """The columns of a table, the same whatever was measured."""
+        name = next(iter(cls.tables)) if table is None else table
+        if name not in cls.tables:
+            message = f"no table {name!r}; there is {', '.join(cls.tables)}"
+            raise KeyError(message)
+        return cls.tables[name]
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the result in the format that the suffix names, whole or not at all.
+
+        `.csv`, `.json` and `.parquet` hold the default table, `.npz` the arrays, `.html` an atlas of this result,
+        `.svg`, `.png` and `.pdf` its picture.
+
+        Raises:
+            ValueError: the suffix is none of these.
+            MissingDependencyError: `.parquet` without pyarrow.
+        """
+        target = Path(path)
+        suffix = target.suffix.lower()
+        if suffix not in (".csv", ".json", ".parquet", ".npz", ".html", *PICTURES):
+            message = f"cannot save as {target.name!r}: end the name in .csv, .json, .parquet, .npz, .html, .svg, .png or .pdf"
+            raise ValueError(message)
+        if suffix == ".html":
+            from weightatlas.atlas import write_atlas
+
+            return write_atlas([self], target)
+        with replacing(target) as temporary:
+            if suffix == ".csv":
+                self.frame().to_csv(temporary, index=False)
+            elif suffix == ".json":
+                temporary.write_text(json_array(self.rows()), encoding="utf-8")
+            elif suffix == ".parquet":
+                self._save_parquet(temporary)
+            elif suffix == ".npz":
+                np.savez_compressed(temporary, **self.arrays())
+            else:
+                self.picture(temporary)
+        return target
+
+    def _save_parquet(self, path: Path) -> None:
+        try:
+            self.frame().to_parquet(path, index=False)
+        except ImportError as error:
+            raise MissingDependencyError.for_extra("a .parquet file", "pyarrow", "parquet") from error
+
+
+def plain(value: object) -> object:
+    """A value as JSON has it: numpy scalars unwrapped, sequences as lists, what is not finite as None.
+
+    Example:
+        >>> plain((np.int64(3), np.float32("nan"), "conv1"))
+        [3, None, 'conv1']
+    """
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, np.ndarray | list | tuple):
+        return [plain(item) for item in value]
+    return value
+
+
+def json_line(row: Mapping[str, object]) -> str:
+    """A row as one line of JSON, fields in the order of the row, never NaN."""
+    return json.dumps({key: plain(value) for key, value in row.items()}, ensure_ascii=False, allow_nan=False)
+
+
+def json_array(rows: Iterable[Mapping[str, object]]) -> str:
+    """Rows as one JSON array, a row a line.
+
+    Example:
+        >>> print(json_array([{"layer": "conv1", "score": float("nan")}]))
+        [
+          {"layer": "conv1", "score": null}
+        ]
+    """
+    lines = ",\n  ".join(json_line(row) for row in rows)
+    return f"[\n  {lines}\n]" if lines else "[]"
