@@ -31,7 +31,11 @@ class SourceError(WeightatlasError, ValueError):
 class MissingDependencyError(SourceError, ImportError):
     """An optional package is needed and not installed; the remedy is the pip line that installs it."""
 
-    @classmethod
-    def for_extra(cls, need: object, package: str, extra: str) -> MissingDependencyError:
-        """Name the package that is missing and the extra of weightatlas that brings it."""
-        return cls(need, f"{package} is not installed", f"pip install 'weightatlas[{extra}]'")
+    def __init__(self, need: object, package: str, extra: str) -> None:
+        """Name what was asked for, the package it needs and the extra of weightatlas that brings it."""
+        super().__init__(need, f"{package} is not installed", f"pip install 'weightatlas[{extra}]'")
+        self._made_of = (str(need), package, extra)
+
+    def __reduce__(self) -> tuple[type[MissingDependencyError], tuple[str, str, str]]:
+        """Survive the trip back from a worker process."""
+        return type(self), self._made_of

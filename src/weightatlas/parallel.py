@@ -80,11 +80,12 @@ def _scheduler(backend: Backend) -> Iterator[Any]:
         try:
             from dask import distributed
         except ImportError as error:
-            raise MissingDependencyError.for_extra("the dask backend", "dask.distributed", "dask") from error
+            need = "the dask backend"
+            raise MissingDependencyError(need, "dask.distributed", "dask") from error
         try:
             client = distributed.get_client()
         except ValueError:
-            with distributed.Client(processes=False, dashboard_address=None) as client:
+            with distributed.Client(processes=False, dashboard_address=None) as client:  # type: ignore[no-untyped-call]
                 yield client
             return
         yield client
@@ -92,7 +93,8 @@ def _scheduler(backend: Backend) -> Iterator[Any]:
         try:
             from ray.util.joblib import register_ray
         except ImportError as error:
-            raise MissingDependencyError.for_extra("the ray backend", "ray", "ray") from error
+            need = "the ray backend"
+            raise MissingDependencyError(need, "ray", "ray") from error
         register_ray()
         yield None
     else:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from weightatlas.plate import Plate
 
 Row = dict[str, Any]
+DATA = (".csv", ".json", ".parquet", ".npz")
 PICTURES = (".svg", ".png", ".pdf")
 
 
@@ -39,10 +40,8 @@ class Result(ABC):
 
     tables: ClassVar[Mapping[str, tuple[str, ...]]]
 
-    @property
-    @abstractmethod
-    def source(self) -> str:
-        """The name of what was measured, as the user gave it: the chapter of the atlas that its plates stand in."""
+    source: str
+    """The name of what was measured, as the user gave it: the chapter of the atlas that its plates stand in."""
 
     @abstractmethod
     def rows(self, table: str | None = None) -> list[Row]:
@@ -97,8 +96,9 @@ class Result(ABC):
         """
         target = Path(path)
         suffix = target.suffix.lower()
-        if suffix not in (".csv", ".json", ".parquet", ".npz", ".html", *PICTURES):
-            message = f"cannot save as {target.name!r}: end the name in .csv, .json, .parquet, .npz, .html, .svg, .png or .pdf"
+        if suffix not in (*DATA, ".html", *PICTURES):
+            known = ", ".join((*DATA, ".html", *PICTURES))
+            message = f"cannot save as {target.name!r}: end the name in one of {known}"
             raise ValueError(message)
         if suffix == ".html":
             from weightatlas.atlas import write_atlas
@@ -112,7 +112,7 @@ class Result(ABC):
             elif suffix == ".parquet":
                 self._save_parquet(temporary)
             elif suffix == ".npz":
-                np.savez_compressed(temporary, **self.arrays())
+                np.savez_compressed(temporary, allow_pickle=False, **self.arrays())
             else:
                 self.picture(temporary)
         return target
@@ -121,7 +121,8 @@ class Result(ABC):
         try:
             self.frame().to_parquet(path, index=False)
         except ImportError as error:
-            raise MissingDependencyError.for_extra("a .parquet file", "pyarrow", "parquet") from error
+            need = "a .parquet file"
+            raise MissingDependencyError(need, "pyarrow", "parquet") from error
 
 
 def plain(value: object) -> object:

@@ -1,0 +1,46 @@
+PYTHON ?= python3
+VENV := .venv
+READY := $(VENV)/.ready
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help atlas test lint format bench docs clean
+
+help: ## List the commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or later is needed: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' \
+		|| { echo "Python's venv module is missing: install it (Debian: python3-venv)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable . --group dev
+	@touch $@
+
+atlas: $(READY) ## Train the demo's networks and draw their atlas: atlas.html
+	$(BIN)/weightatlas demo --output atlas.html
+
+test: $(READY) ## Run all tests
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+lint: $(READY) ## Check style, types and the floors of the house
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY) ## Format the code
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: $(READY) ## Measure every claim about speed beside a peer or a physical limit
+	@set -e; for claim in benchmarks/bench_*.py; do echo "== $$claim"; $(BIN)/python $$claim; done
+
+docs: $(READY) ## Build the documentation into docs/_build
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group docs
+	$(BIN)/python -m sphinx -W -b html docs docs/_build
+
+clean: ## Remove what the other commands made
+	rm -rf $(VENV) docs/_build atlas atlas.html

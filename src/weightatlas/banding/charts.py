@@ -1,0 +1,120 @@
+"""The charts of a banding survey, without a theme."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import altair as alt
+
+from weightatlas import palette
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from weightatlas.banding.survey import BandingSurvey
+
+NULL_WIDTH = 3.2905
+NAMES_UP_TO = 48
+"""With more layers than this the axis counts them; names stand in the tooltip."""
+
+_DIRECTION = alt.Scale(
+    domain=["horizontal", "vertical", "none"], range=[palette.HORIZONTAL, palette.VERTICAL, palette.GREY]
+)
+
+
+def depth_chart(survey: BandingSurvey) -> alt.LayerChart:
+    """B of every scored layer by depth: raw as dots, slides as rings, the null as grey bars."""
+    rows = [
+        {
+            "depth": depth,
+            "layer": banding.layer,
+            "score": banding.score.score,
+            "slides": banding.slide_score if banding.slide_scores is not None else None,
+            "low": -NULL_WIDTH * banding.score.null_std,
+            "high": NULL_WIDTH * banding.score.null_std,
+            "direction": banding.direction,
+        }
+        for depth, banding in enumerate(survey.scored, start=1)
+        if banding.score is not None
+    ]
+    base = alt.Chart(alt.Data(values=rows)).encode(x=_depth_axis(len(rows)))
+    scale = alt.Scale(domain=[-1, 1], nice=False)
+    null = base.mark_bar(color=palette.NULL, size=_bar_size(len(rows))).encode(
+        y=alt.Y("low:Q", title="B", scale=scale), y2="high:Q"
+    )
+    colour = alt.Color("direction:N", title="bands", scale=_DIRECTION)
+    tooltip = _tooltip("layer", "direction", score="B", slides="B of slides")
+    raw = base.mark_point(filled=True, size=45, opacity=1).encode(y="score:Q", color=colour, tooltip=tooltip)
+    slides = base.mark_point(filled=False, size=45, strokeWidth=1.2).encode(y="slides:Q", color=colour, tooltip=tooltip)
+    zero = alt.Chart(alt.Data(values=[{"zero": 0}])).mark_rule(color=palette.GREY, strokeWidth=0.6).encode(y="zero:Q")
+    return alt.layer(null, zero, slides, raw).properties(width="container", height=260)
+
+
+def symmetry_chart(survey: BandingSurvey) -> alt.FacetChart:
+    """Imbalance under each symmetry by depth, one panel a symmetry."""
+    rows = [
+        {
+            "depth": depth,
+            "layer": banding.layer,
+            "symmetry": test.symmetry,
+            "score": test.score,
+            "low": -NULL_WIDTH * test.null_std,
+            "high": NULL_WIDTH * test.null_std,
+            "broken": bool(q_value < 0.001 and abs(test.score) >= 0.06),
+        }
+        for depth, banding in enumerate(survey.scored, start=1)
+        for test, q_value in zip(banding.symmetries, banding.symmetry_q_values, strict=True)
+    ]
+    base = alt.Chart().encode(x=_depth_axis(len(survey.scored), names=False))
+    null = base.mark_bar(color=palette.NULL, size=max(2, _bar_size(3 * len(survey.scored)))).encode(
+        y=alt.Y("low:Q", title="imbalance"), y2="high:Q"
+    )
+    broken = alt.Color(
+        "broken:N", title="broken", scale=alt.Scale(domain=[True, False], range=[palette.ACCENT, palette.GREY])
+    )
+    dots = base.mark_point(filled=True, size=28, opacity=1).encode(
+        y="score:Q", color=broken, tooltip=_tooltip("layer", "symmetry", score="imbalance")
+    )
+    layered = alt.layer(null, dots, data=alt.Data(values=rows)).properties(width=210, height=150)
+    return layered.facet(
+        column=alt.Column("symmetry:N", title=None, sort=["vertical flip", "horizontal flip", "quarter turn"])
+    )
+
+
+def types_chart(rows: Sequence[Mapping[str, Any]]) -> alt.Chart:
+    """Each layer's share of each type as one stacked bar, coloured by the type's own b."""
+    values = [dict(row) | {"order": order} for order, row in enumerate(rows)]
+    layers = list(dict.fromkeys(row["layer"] for row in rows))
+    return (
+        alt.Chart(alt.Data(values=values))
+        .mark_bar(stroke=palette.RULE, strokeWidth=0.5)
+        .encode(
+            y=alt.Y("layer:N", title=None, sort=layers, axis=alt.Axis(labelLimit=220)),
+            x=alt.X("share:Q", title="share of units", stack="normalize", axis=alt.Axis(format="%")),
+            color=alt.Color(
+                "type_score:Q",
+                title="b of the type",
+                scale=alt.Scale(domain=[-1, 0, 1], range=list(palette.DIVERGING)),
+            ),
+            order=alt.Order("type_score:Q", sort="descending"),
+            tooltip=_tooltip("layer", "type", type_score="b of the type", share="share"),
+        )
+        .properties(width="container", height=alt.Step(16))
+    )
+
+
+def _depth_axis(layers: int, *, names: bool = True) -> alt.X:
+    if names and layers <= NAMES_UP_TO:
+        axis = alt.Axis(labelAngle=-40, labelLimit=120, title=None)
+        return alt.X("layer:N", sort=alt.EncodingSortField("depth"), axis=axis)
+    return alt.X("depth:Q", title="layer, from the input", scale=alt.Scale(nice=False, padding=8))
+
+
+def _bar_size(layers: int) -> float:
+    return max(2.0, min(14.0, 420.0 / max(layers, 1)))
+
+
+def _tooltip(*names: str, **figures: str) -> list[alt.Tooltip]:
+    return [alt.Tooltip(f"{name}:N") for name in names] + [
+        alt.Tooltip(f"{name}:Q", title=title, format="+.3f") for name, title in figures.items()
+    ]

@@ -1,0 +1,140 @@
+"""What a banding survey found, in sentences."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from weightatlas.banding.score import SIGNIFICANT
+from weightatlas.banding.symmetries import SYMMETRIES, is_broken
+from weightatlas.plate import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from weightatlas.banding.layer import LayerBanding
+    from weightatlas.banding.survey import BandingSurvey
+
+_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+
+
+def banding_findings(survey: BandingSurvey) -> list[Finding]:
+    """The sentences of the cover, the most important first."""
+    scored = survey.scored
+    if not scored:
+        statement = "No layer has bands to measure: there is no dense convolution with square kernels."
+        return [Finding(statement, (_skipped_evidence(survey),), plate="banding", importance=0.2)]
+    banded = [banding for banding in scored if banding.banded]
+    findings = [_banded_finding(survey, banded)]
+    faint = [banding for banding in scored if banding.direction != "none" and not banding.banded]
+    if faint:
+        statement = f"{counted(len(faint), 'layer').capitalize()} more lean one way, too faintly to be called banded."
+        findings.append(Finding(statement, tuple(_evidence(faint)), plate="banding", importance=0.5))
+    findings += _flip_findings(survey)
+    return findings
+
+
+def banding_title(survey: BandingSurvey) -> str:
+    """The title of the table: where banding begins and where it is strongest."""
+    scored = survey.scored
+    banded = [banding for banding in scored if banding.banded]
+    if not scored:
+        return "No layer has bands to measure"
+    if not banded:
+        return f"None of {counted(len(scored), 'layer')} is banded"
+    strongest = max(banded, key=_size)
+    where = "in the last layer" if strongest is scored[-1] else f"in {strongest.layer}"
+    if len(banded) == 1:
+        return f"Only {banded[0].layer} is banded, {banded[0].direction}ly"
+    begins = banded[0]
+    if begins is scored[0]:
+        return f"{counted(len(banded), 'layer').capitalize()} of {len(scored)} are banded, most strongly {where}"
+    return f"Banding begins at {begins.layer} and is strongest {where}"
+
+
+def symmetry_title(survey: BandingSurvey) -> str:
+    """Which symmetries the layers break."""
+    broken = _broken(survey)
+    if not any(broken.values()):
+        return "No layer's units break a symmetry of the square in common"
+    parts = [f"{len(layers)} break the {symmetry}" for symmetry, layers in broken.items() if layers]
+    return f"Of {counted(len(survey.scored), 'layer')}, {_listed(parts)}"
+
+
+def counted(number: int, noun: str) -> str:
+    """A count in words up to twelve.
+
+    Example:
+        >>> counted(2, "layer"), counted(1, "unit"), counted(40, "layer")
+        ('two layers', 'one unit', '40 layers')
+    """
+    word = _WORDS[number] if number < len(_WORDS) else f"{number:,}"
+    return f"{word} {noun}" if number == 1 else f"{word} {noun}s"
+
+
+def _banded_finding(survey: BandingSurvey, banded: Sequence[LayerBanding]) -> Finding:
+    scored = survey.scored
+    if not banded:
+        largest = max(scored, key=_size)
+        statement = f"No layer is banded: none of {counted(len(scored), 'layer')} prefers a direction strongly enough."
+        return Finding(statement, tuple(_evidence([largest])), plate="banding", importance=0.6)
+    ways = {way: [banding for banding in banded if banding.direction == way] for way in ("horizontal", "vertical")}
+    parts = [f"{counted(len(layers), 'layer')} {way}ly" for way, layers in ways.items() if layers]
+    are = "is" if len(banded) == 1 else "are"
+    if len(parts) == 1:
+        way = "horizontally" if ways["horizontal"] else "vertically"
+        start = f"{counted(len(banded), 'layer').capitalize()} {are} {way} banded"
+    else:
+        start = f"{_listed(parts).capitalize()} banded"
+    tail = list(scored[-len(banded) :]) == list(banded)
+    end = ""
+    if tail and len(banded) < len(scored):
+        end = ": the last" if len(banded) == 1 else f": the last {counted(len(banded), '').strip()[:-1].strip()}"
+        end = f"{end} of {len(scored)} spatial convolutions"
+    evidence = tuple(_evidence(sorted(banded, key=_size, reverse=True)))
+    return Finding(f"{start}{end}.", evidence, plate="banding", importance=1.0)
+
+
+def _flip_findings(survey: BandingSurvey) -> list[Finding]:
+    findings = []
+    for symmetry, layers in _broken(survey).items():
+        if symmetry == "quarter turn" or not layers:
+            continue
+        sides = ("top", "bottom") if symmetry == "vertical flip" else ("left", "right")
+        subject = counted(len(layers), "layer").capitalize()
+        weighs = "weighs" if len(layers) == 1 else "weigh"
+        statement = f"{subject} {weighs} {sides[0]} and {sides[1]} of {'its' if len(layers) == 1 else 'their'} kernels unequally."
+        evidence = tuple(f"{layer} {value:+.3f}" for layer, value in layers[:3])
+        findings.append(Finding(statement, evidence, plate="symmetries", importance=0.4))
+    return findings
+
+
+def _broken(survey: BandingSurvey) -> dict[str, list[tuple[str, float]]]:
+    broken: dict[str, list[tuple[str, float]]] = {symmetry: [] for symmetry in SYMMETRIES}
+    for banding in survey.scored:
+        for test, q_value in zip(banding.symmetries, banding.symmetry_q_values, strict=True):
+            if is_broken(test.score, q_value):
+                broken[test.symmetry].append((banding.layer, test.score))
+    for layers in broken.values():
+        layers.sort(key=lambda layer: -abs(layer[1]))
+    return broken
+
+
+def _evidence(layers: Sequence[LayerBanding], most: int = 3) -> list[str]:
+    texts = [f"{banding.layer} B = {banding.score.score:+.3f}" for banding in layers[:most] if banding.score is not None]
+    if len(layers) > most:
+        texts.append(f"and {len(layers) - most} more")
+    worst = max(banding.q_value for banding in layers)
+    texts.append(f"q < {SIGNIFICANT:g}" if worst < SIGNIFICANT else f"q = {worst:.3f}")
+    return texts
+
+
+def _skipped_evidence(survey: BandingSurvey) -> str:
+    return f"{counted(len(survey.layers), 'weight')} looked at"
+
+
+def _size(banding: LayerBanding) -> float:
+    return 0.0 if banding.score is None else abs(banding.score.score)
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

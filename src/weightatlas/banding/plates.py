@@ -1,0 +1,226 @@
+"""How a banding survey is shown: findings, the table of layers, tissue slides, banding by depth, symmetries, types."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from weightatlas.banding.charts import depth_chart, symmetry_chart, types_chart
+from weightatlas.banding.findings import banding_findings, banding_title, counted, symmetry_title
+from weightatlas.banding.flips import FLIPS
+from weightatlas.banding.layer import BANDED_UNIT
+from weightatlas.banding.score import BANDED_RAW, BANDED_SLIDES, SIGNIFICANT, SMALLEST
+from weightatlas.plate import Chart, Column, Heading, Plate, SlideLayer, Slides, Strip, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from weightatlas.banding.layer import LayerBanding
+    from weightatlas.banding.survey import BandingSurvey
+
+NULL_WIDTH: Final = 3.2905
+"""Half-width of the grey bar in standard deviations: 99.9 % of sign flips fall inside, as q < .001 asks."""
+
+FLIP_NULL: Final = (
+    "Every unit's direction is a fair coin: its score changes sign freely. "
+    f"{FLIPS:,} seeded patterns over units and as many over input channels, or all of them up to 16; the larger p "
+    "counts, and q is Benjamini-Hochberg over the layers scored here."
+)
+
+COLUMNS: Final = (
+    Column("layer", "layer", "layer"),
+    Column("shape", "kernels", "shape", description="units × input channels × height × width"),
+    Column("strip", "B, with its null", "strip", description="B as a dot; grey is where 99.9 % of sign flips fall"),
+    Column("score", "B", "signed", description="share of spatial variance between rows less that between columns"),
+    Column("q_value", "q", "probability", description="Benjamini-Hochberg over the layers scored in this source"),
+    Column("slide_score", "slides B", "signed", description="the same score on the three-factor slides"),
+    Column("banded_units", "banded units", "integer", description=f"units whose slide scores {BANDED_UNIT} or more"),
+    Column("banded_units_null", "at random", "share", digits=1, description="the share of random units that would"),
+    Column("units", "units", "integer"),
+)
+
+
+def survey_plates(survey: BandingSurvey) -> list[Plate]:
+    """All plates of a survey; a source without a scored layer has only the table that says why."""
+    plates: list[Plate] = [*banding_findings(survey), _table(survey)]
+    if not survey.scored:
+        return plates
+    if any(banding.slides is not None for banding in survey.scored):
+        plates.append(_slides(survey))
+    plates += [_depth(survey), _symmetries(survey)]
+    if any(banding.slides is not None for banding in survey.scored):
+        plates += _types(survey)
+    return plates
+
+
+def _table(survey: BandingSurvey) -> Table:
+    rows: list[Mapping[str, Any]] = []
+    for row, banding in zip(survey.rows("layers"), survey.layers, strict=True):
+        strip = None
+        if banding.score is not None:
+            reach = NULL_WIDTH * banding.score.null_std
+            strip = Strip(banding.score.score, -reach, reach)
+        rows.append(row | {"strip": strip})
+    return Table(
+        Heading(
+            key="banding",
+            title=banding_title(survey),
+            reading=(
+                "One row a spatial convolution, in the order of the network. The dot is B: +1 where the kernels vary "
+                "only from row to row (horizontal bands), −1 where only from column to column, 0 where neither is "
+                "preferred. The grey bar is its null; a filled accent marks a layer with a direction."
+            ),
+            method=(
+                "B is the mean over units of R − C, where R is the share of a unit's spatial variance that lies between "
+                "the rows of its kernels and C the share between columns, each kernel less its own mean. A direction is "
+                f"named where q < {SIGNIFICANT:g} and |B| ≥ {SMALLEST:g}; a layer is called banded from |B| = "
+                f"{BANDED_RAW:g} on raw kernels and {BANDED_SLIDES:g} on slides, the cut that gives the verdicts of "
+                "Petrov et al. (2021). Banded units are those whose slide has the layer's sign and at least "
+                f"{BANDED_UNIT:g}."
+            ),
+            null=FLIP_NULL,
+        ),
+        columns=COLUMNS,
+        rows=tuple(rows),
+        marked=tuple(banding.direction != "none" for banding in survey.layers),
+    )
+
+
+def _slides(survey: BandingSurvey) -> Slides:
+    drawn = [banding for banding in survey.scored if banding.slides is not None]
+    banded = [banding for banding in drawn if banding.slide_banded]
+    title = "Tissue slides: each small square is one unit's kernel, reduced to three factors"
+    if banded:
+        title = f"Tissue slides: {counted(len(banded), 'layer')} of {len(drawn)} striped like muscle, the rest a weave"
+    return Slides(
+        Heading(
+            key="slides",
+            title=title,
+            reading=(
+                "A kernel over all its input channels is factored into three non-negative patterns, drawn red, green "
+                "and blue; a colour means the same pattern throughout a layer, red the topmost. Rows of one colour are "
+                "horizontal bands. Units lie in the order of their first principal component; click one for its link "
+                "and its values."
+            ),
+            method=(
+                "Non-negative matrix factorisation of rank 3 for each unit, on the positive and the negative part of "
+                "its weights side by side, as in Voss et al., Visualizing Weights (2021); factors matched across units "
+                "by assignment to one layout; each unit scaled to its own maximum. Slides B is the banding score with "
+                "factors in the channels' place."
+            ),
+            null="The factoring finds structure in noise: the table says what share of random units would be banded.",
+        ),
+        tuple(_slide_layer(banding) for banding in drawn),
+    )
+
+
+def _slide_layer(banding: LayerBanding) -> SlideLayer:
+    score, slides, slide_scores, norms = banding.score, banding.slides, banding.slide_scores, banding.norms
+    if score is None or slides is None or slide_scores is None or norms is None:
+        message = f"{banding.layer} has no slides"
+        raise ValueError(message)
+    empty = int(np.count_nonzero(~np.isfinite(score.unit_scores)))
+    return SlideLayer(
+        layer=banding.layer,
+        images=slides.images,
+        facts=(
+            "×".join(map(str, banding.shape)),
+            f"B {score.score:+.3f}, slides {banding.slide_score:+.3f}",
+            f"{banding.direction} bands" if banding.direction != "none" else "no direction",
+        ),
+        measures={"score": score.unit_scores, "slide score": slide_scores, "norm": norms},
+        order=slides.order,
+        marked=banding.banded,
+        note=f"{counted(empty, 'unit')} without spatial variance, drawn black." if empty else "",
+    )
+
+
+def _depth(survey: BandingSurvey) -> Chart:
+    return Chart(
+        Heading(
+            key="depth",
+            title=_depth_title(survey),
+            reading=(
+                "Layers in the order of the network, from the input at the left. Filled dots are B on raw kernels, "
+                "rings B on slides; grey is where 99.9 % of sign flips fall. Colour marks a direction."
+            ),
+            method="B as in the table; the null of the raw score only.",
+            null=FLIP_NULL,
+        ),
+        spec=depth_chart(survey).to_dict(),
+        rows=tuple(row for row in survey.rows("layers") if row["skipped"] is None),
+    )
+
+
+def _depth_title(survey: BandingSurvey) -> str:
+    scores = [abs(banding.score.score) for banding in survey.scored if banding.score is not None]
+    thirds = np.array_split(np.array(scores), 3)
+    first, last = thirds[0], thirds[-1]
+    if len(scores) < 6:
+        return "Banding by depth"
+    if last.mean() > 2 * first.mean() and last.mean() >= SMALLEST:
+        return f"Banding grows with depth: mean |B| {first.mean():.2f} in the first third, {last.mean():.2f} in the last"
+    return f"No trend with depth: mean |B| {first.mean():.2f} in the first third, {last.mean():.2f} in the last"
+
+
+def _symmetries(survey: BandingSurvey) -> Chart:
+    return Chart(
+        Heading(
+            key="symmetries",
+            title=symmetry_title(survey),
+            reading=(
+                "One panel a symmetry of the square. A dot off zero says that the layer's units, taken together, are "
+                "not alike under it: heavier above than below, left than right, or banded one way. Grey as before."
+            ),
+            method=(
+                "Vertical flip: squared weights above the middle row less those below, over all; horizontal flip: "
+                "columns likewise; quarter turn: b. The symmetry of single kernels (Alsallakh et al., 2025) is in the "
+                "data, untested."
+            ),
+            null=FLIP_NULL.replace("the layers scored here", "layers and symmetries"),
+        ),
+        spec=symmetry_chart(survey).to_dict(),
+        rows=tuple(row for row in survey.rows("symmetries") if row["skipped"] is None),
+    )
+
+
+def _types(survey: BandingSurvey) -> list[Plate]:
+    found = survey.types()
+    rows = tuple(row for row in survey.rows("types") if row["skipped"] is None)
+    return [
+        Slides(
+            Heading(
+                key="types",
+                title="Types of tissue: what the slides of all layers cluster into",
+                reading="Each square is the mean slide of one type; score is its b, share how many of all units it holds.",
+                method=(
+                    "k-means on slides of unit length, pooled over layers of one kernel size, as in figure 12 of Petrov "
+                    f"et al. (2021); seed {survey.seed}."
+                ),
+            ),
+            tuple(
+                SlideLayer(
+                    layer=f"{size}×{size} kernels",
+                    images=np.clip(255 * centres / centres.max(axis=(1, 2, 3), keepdims=True), 0, 255).astype(np.uint8),
+                    facts=(counted(len(centres), "type"),),
+                    measures={"score": found.scores[size], "share": found.overall(size)},
+                    order=np.argsort(-found.scores[size], kind="stable"),
+                )
+                for size, centres in found.centres.items()
+            ),
+        ),
+        Chart(
+            Heading(
+                key="type-shares",
+                title="Which layers are made of which tissue",
+                reading=(
+                    "One bar a layer, one stretch a type, coloured by the type's own b: the accent is horizontal bands, "
+                    "blue vertical, white none."
+                ),
+                method="Shares of the types above.",
+            ),
+            spec=types_chart(rows).to_dict(),
+            rows=rows,
+        ),
+    ]

@@ -1,0 +1,124 @@
+"""Which symmetries of the square a layer's population of units breaks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, Literal, get_args
+
+import numpy as np
+from jaxtyping import Float
+
+from weightatlas.banding.flips import FLIPS, sign_flip_p_values
+from weightatlas.banding.kernels import KernelEnergies, as_kernels, kernel_energies
+from weightatlas.banding.score import SIGNIFICANT, SMALLEST, mean_of_finite, shares
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import torch
+
+Array = np.ndarray
+Symmetry = Literal["vertical flip", "horizontal flip", "quarter turn"]
+SYMMETRIES: Final[tuple[Symmetry, ...]] = get_args(Symmetry)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SymmetryTest:
+    """One symmetry, one layer.
+
+    Attributes:
+        symmetry: "vertical flip" (top and bottom exchanged), "horizontal flip" (left and right), "quarter turn".
+        unit_scores: each unit's imbalance, -1 to 1, (units,); the symmetry turns its sign.
+        input_scores: the same over input channels, (inputs,).
+        p_units: two-sided p of the sign flips over units.
+        p_inputs: two-sided p of the sign flips over input channels.
+    """
+
+    symmetry: Symmetry
+    unit_scores: Float[Array, " units"]
+    input_scores: Float[Array, " inputs"]
+    p_units: float = 1.0
+    p_inputs: float = 1.0
+
+    @property
+    def score(self) -> float:
+        """Mean imbalance over units: 0 where the population has the symmetry."""
+        return mean_of_finite(self.unit_scores)
+
+    @property
+    def null_std(self) -> float:
+        """Standard deviation of the score where every unit's sign is a fair coin."""
+        finite = self.unit_scores[np.isfinite(self.unit_scores)]
+        return float(np.sqrt(np.sum(finite**2)) / len(finite)) if len(finite) else float("nan")
+
+    @property
+    def p_value(self) -> float:
+        """The larger of the two p-values."""
+        return max(self.p_units, self.p_inputs)
+
+    @property
+    def broken(self) -> bool:
+        """Whether the population breaks the symmetry, taking this test for the only one."""
+        return is_broken(self.score, self.p_value)
+
+
+def symmetries(
+    weight: torch.Tensor | npt.ArrayLike, *, flips: int = FLIPS, seed: int = 0
+) -> tuple[SymmetryTest, SymmetryTest, SymmetryTest]:
+    r"""Test which symmetries of the square a layer's units break in common.
+
+    Each symmetry has an imbalance per unit u whose sign it turns, and so a sign-flip null:
+
+    - vertical flip: energy \(\sum k^2\) of the rows above the middle less that below it, over the whole;
+    - horizontal flip: columns left of the middle less right of it, likewise;
+    - quarter turn: \(b_u\), the banding score.
+
+    The test is that of `score`: flips over units and over input channels, the larger p counts.
+
+    Args:
+        weight: (out, in, h, w), any floating dtype.
+        flips: random sign patterns; up to 16 units or channels all patterns are counted.
+        seed: of the patterns.
+
+    Raises:
+        ValueError: another shape, no elements, or values that are not finite.
+
+    **Source:** ours. Alsallakh et al. (2025) measure how symmetric a kernel is, without a test; their figure is
+    `kernel_symmetry`.
+
+    Example:
+        >>> import numpy as np
+        >>> weight = np.random.default_rng(0).normal(size=(64, 32, 3, 3))
+        >>> weight[:, :, 0] *= 2
+        >>> [(test.symmetry, test.broken) for test in symmetries(weight)]
+        [('vertical flip', True), ('horizontal flip', False), ('quarter turn', False)]
+    """
+    untested = untested_symmetries(kernel_energies(as_kernels(weight)))
+    samples = [sample for test in untested for sample in (test.unit_scores, test.input_scores)]
+    p_values = sign_flip_p_values(samples, flips=flips, seed=seed).reshape(-1, 2)
+    vertical, horizontal, turn = (
+        replace(test, p_units=float(p_units), p_inputs=float(p_inputs))
+        for test, (p_units, p_inputs) in zip(untested, p_values, strict=True)
+    )
+    return vertical, horizontal, turn
+
+
+def untested_symmetries(energies: KernelEnergies) -> tuple[SymmetryTest, ...]:
+    """Measure without a test, p = 1: a survey tests all layers at once."""
+    parts = (
+        (energies.above, energies.raw),
+        (energies.left, energies.raw),
+        (energies.rows - energies.columns, energies.total),
+    )
+    return tuple(
+        SymmetryTest(
+            symmetry,
+            unit_scores=shares(part, whole, axis=1, average="unit"),
+            input_scores=shares(part, whole, axis=0, average="unit"),
+        )
+        for symmetry, (part, whole) in zip(SYMMETRIES, parts, strict=True)
+    )
+
+
+def is_broken(value: float, q_value: float) -> bool:
+    """The rule of the banding score's direction, for any symmetry."""
+    return q_value < SIGNIFICANT and abs(value) >= SMALLEST

@@ -1,0 +1,68 @@
+"""The application: its commands, and what their outcomes mean to the shell."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Final
+
+from cyclopts import App, CycloptsError
+from rich.console import Console
+
+from weightatlas import __version__
+from weightatlas.cli.atlas import atlas
+from weightatlas.cli.banding import banding
+from weightatlas.cli.demo import demo
+from weightatlas.cli.layers import layers
+from weightatlas.cli.reporting import UsageError, report
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+DONE: Final = 0
+FAILED: Final = 1
+USAGE: Final = 2
+INTERRUPTED: Final = 130
+
+app = App(
+    name="weightatlas",
+    help="Draws the atlas of a neural network's weights: large-scale structure, measured against null models.",
+    version=__version__,
+    help_format="plaintext",
+    suppress_keyboard_interrupt=False,
+    result_action="return_value",
+)
+for command in (layers, banding, atlas, demo):
+    app.command(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and leave with 0 done, 1 an input could not be used, 2 wrong usage, 130 interrupted."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and say how it ended."""
+    try:
+        outcome = app(
+            arguments,
+            error_console=Console(stderr=True),
+            exit_on_error=False,
+            help_on_error=False,
+        )
+        sys.stdout.flush()
+    except CycloptsError:  # said already, on standard error
+        return USAGE
+    except UsageError as error:
+        report(error)
+        return USAGE
+    except KeyboardInterrupt:
+        report("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader has seen enough; keep the interpreter from complaining about it on exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except OSError as error:
+        report(error)
+        return FAILED
+    return outcome if isinstance(outcome, int) else DONE

@@ -1,0 +1,43 @@
+"""Options that several commands share, so that they read and behave the same everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter, validators
+
+Source = Annotated[
+    str,
+    Parameter(
+        name="source",
+        required=True,
+        help="A file, a folder, or a name: model.safetensors, a Hugging Face folder, .pt .pth .th .ckpt, .npz, .h5, "
+        "timm:NAME, torchvision:NAME?pretrained=false.",
+    ),
+]
+Format = Literal["table", "json", "jsonl", "csv"]
+FormatOption = Annotated[
+    Format | None,
+    Parameter(name="--format", help="How rows are printed: a table to read, or JSON, JSON lines or CSV to build on."),
+]
+Output = Annotated[
+    Path | None,
+    Parameter(help="Write here instead of to standard output; the suffix chooses the format unless --format does."),
+]
+Jobs = Annotated[
+    int | None,
+    Parameter(
+        help="How many layers are worked on at once; one a core if left out.", validator=validators.Number(gte=1)
+    ),
+]
+BackendOption = Annotated[
+    Literal["threading", "loky", "dask", "ray"],
+    Parameter(name="--backend", help="What runs the jobs: threads, processes, Dask or Ray."),
+]
+Seed = Annotated[int, Parameter(help="Seed of every random choice.", validator=validators.Number(gte=0))]
+Quiet = Annotated[bool, Parameter(help="Show no progress.", negative=())]
+Layout = Annotated[
+    Literal["oihw", "hwio"],
+    Parameter(help="Axes of convolution kernels in files that do not say: (out, in, h, w) or (h, w, in, out)."),
+]

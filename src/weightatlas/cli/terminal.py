@@ -1,0 +1,168 @@
+"""Rows as a table in a terminal: figures aligned, what was skipped said once for each reason."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+Form = Literal["text", "integer", "number", "signed", "probability", "share", "bytes", "shape", "flag"]
+
+_FORMS: Mapping[str, Form] = {
+    "shape": "shape",
+    "parameters": "integer",
+    "bytes": "bytes",
+    "unit": "integer",
+    "units": "integer",
+    "banded_units": "integer",
+    "score": "signed",
+    "slide_score": "signed",
+    "type_score": "signed",
+    "p_value": "probability",
+    "p_units": "probability",
+    "p_inputs": "probability",
+    "q_value": "probability",
+    "row_share": "share",
+    "column_share": "share",
+    "banded_units_null": "share",
+    "share": "share",
+    "banded": "flag",
+    "slide_banded": "flag",
+    "broken": "flag",
+}
+"""How a field is written wherever it occurs; what is not here is written by its type."""
+
+
+@dataclass(frozen=True, slots=True)
+class TerminalColumn:
+    """A field that a table shows, and the label above it.
+
+    Attributes:
+        key: the field.
+        label: what stands above it.
+        accent: whether it is set in bold where the row is marked.
+    """
+
+    key: str
+    label: str
+    accent: bool = False
+
+
+def terminal_table(
+    rows: Sequence[Mapping[str, object]],
+    columns: Sequence[str],
+    *,
+    shown: Sequence[TerminalColumn] | None = None,
+    width: int | None = None,
+) -> str:
+    """Write rows as a table; rows that were skipped are counted below it, once for each reason.
+
+    A row whose `banded` is true is set in bold. One source needs no column that names it.
+
+    Args:
+        rows: flat mappings.
+        columns: the fields there are.
+        shown: the fields to show with their labels; by default all but `skipped`.
+        width: in characters; None is the terminal's.
+    """
+    if not rows:
+        return ""
+    several = len({row.get("source") for row in rows}) > 1
+    visible = list(shown or [TerminalColumn(key, key.replace("_", " ")) for key in columns])
+    visible = [column for column in visible if column.key not in ("skipped", "source")]
+    if several:
+        visible.append(TerminalColumn("source", "source"))
+    measured = [row for row in rows if row.get("skipped") is None]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for column in visible:
+        right = form_of(column.key, measured) not in ("text", "shape", "flag")
+        table.add_column(column.label, justify="right" if right else "left", overflow="fold", no_wrap=right)
+    for row in measured:
+        style = "bold" if row.get("banded") is True else ""
+        table.add_row(
+            *(Text(written(row.get(column.key), form_of(column.key, measured))) for column in visible), style=style
+        )
+    terminal = sys.stdout.isatty() and width is None
+    console = Console(width=width or _width(), force_terminal=terminal, no_color=not terminal, highlight=False)
+    with console.capture() as captured:
+        if measured:
+            console.print(table)
+        for reason, layers in _reasons(rows).items():
+            console.print(Text(f"not measured, {_count(layers)}: {reason}"))
+    return "\n".join(line.rstrip() for line in captured.get().splitlines()).strip("\n")
+
+
+def form_of(key: str, rows: Sequence[Mapping[str, object]]) -> Form:
+    """How a field is written: by its name, or else by the first value there is."""
+    if key in _FORMS:
+        return _FORMS[key]
+    value = next((row[key] for row in rows if row.get(key) is not None), None)
+    if isinstance(value, bool):
+        return "flag"
+    if isinstance(value, int):
+        return "integer"
+    return "number" if isinstance(value, float) else "text"
+
+
+def written(value: object, form: Form) -> str:
+    """One cell.
+
+    Example:
+        >>> written(0.5694, "signed"), written(1e-5, "probability"), written([64, 3, 3, 3], "shape")
+        ('+0.569', '<.001', '64×3×3×3')
+    """
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return ""
+    if form == "shape" and isinstance(value, list | tuple):
+        return "×".join(map(str, value))
+    if form == "flag":
+        return "yes" if value else "no"
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return _number(value, form)
+    return str(value)
+
+
+def _number(value: float, form: Form) -> str:
+    if form == "signed":
+        return f"{value:+.3f}"
+    if form == "probability":
+        return "<.001" if value < 0.001 else f"{value:.3f}".removeprefix("0")
+    if form == "share":
+        return f"{100 * value:.1f}%"
+    if form == "bytes":
+        return _bytes(value)
+    if form == "integer":
+        return f"{int(value):,}"
+    return f"{value:.3g}"
+
+
+def _bytes(value: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000 or unit == "GB":
+            return f"{value:,.0f} {unit}" if unit == "B" else f"{value:,.1f} {unit}"
+        value /= 1000
+    raise AssertionError  # pragma: no cover - the loop returns at GB
+
+
+def _reasons(rows: Sequence[Mapping[str, object]]) -> Counter[str]:
+    return Counter(str(row["skipped"]) for row in rows if row.get("skipped") is not None)
+
+
+def _count(rows: int) -> str:
+    return "1 row" if rows == 1 else f"{rows} rows"
+
+
+def _width() -> int:
+    """The terminal's width, or room for every column where the output is piped."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 200
