@@ -40,8 +40,7 @@ def test_all_samples_get_the_p_they_would_get_alone():
     generator = np.random.default_rng(1)
     samples = [generator.normal(0.1, 1, size=size) for size in (5, 40, 17, 64, 200)]
     together = sign_flip_p_values(samples, flips=4999)
-    widest = samples[-1]
-    alone = [sign_flip_p_values([sample, widest], flips=4999)[0] for sample in samples]
+    alone = [sign_flip_p_values([sample], flips=4999)[0] for sample in samples]
     np.testing.assert_array_equal(together, alone)
 
 

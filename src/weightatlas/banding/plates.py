@@ -201,7 +201,7 @@ def _types(survey: BandingSurvey) -> list[Plate]:
             ),
             tuple(
                 SlideLayer(
-                    layer=f"{size}×{size} kernels",
+                    layer=f"{size} kernels",
                     images=np.clip(255 * centres / centres.max(axis=(1, 2, 3), keepdims=True), 0, 255).astype(np.uint8),
                     facts=(counted(len(centres), "type"),),
                     measures={"score": found.scores[size], "share": found.overall(size)},

@@ -21,7 +21,7 @@ def atlas(
     *source: Source,
     output: Page = Path("atlas.html"),
     title: Annotated[str | None, Parameter(help="The page's title; the source's name if left out.")] = None,
-    layout: Layout = "oihw",
+    layout: Layout = None,
     jobs: Jobs = None,
     backend: BackendOption = "threading",
     seed: Seed = 0,

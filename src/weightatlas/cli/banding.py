@@ -47,7 +47,7 @@ def banding(
             negative=(),
         ),
     ] = (),
-    layout: Layout = "oihw",
+    layout: Layout = None,
     format_: FormatOption = None,
     output: Output = None,
     jobs: Jobs = None,

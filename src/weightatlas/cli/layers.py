@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def layers(
     *source: Source,
-    layout: Layout = "oihw",
+    layout: Layout = None,
     format_: FormatOption = None,
     output: Output = None,
 ) -> int:

@@ -38,6 +38,8 @@ BackendOption = Annotated[
 Seed = Annotated[int, Parameter(help="Seed of every random choice.", validator=validators.Number(gte=0))]
 Quiet = Annotated[bool, Parameter(help="Show no progress.", negative=())]
 Layout = Annotated[
-    Literal["oihw", "hwio"],
-    Parameter(help="Axes of convolution kernels in files that do not say: (out, in, h, w) or (h, w, in, out)."),
+    Literal["oihw", "hwio"] | None,
+    Parameter(
+        help="Axes of convolution kernels in files that do not say: (out, in, h, w), the default, or (h, w, in, out)."
+    ),
 ]

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import pytest
+
+from weightatlas.cli.terminal import TerminalColumn, terminal_table, written
+
+ROWS = [
+    {"layer": "conv1", "score": 0.1234, "banded": True, "source": "a", "skipped": None},
+    {"layer": "conv2", "score": -0.5, "banded": False, "source": "a", "skipped": None},
+    {"layer": "fc", "score": None, "banded": None, "source": "a", "skipped": "a matrix"},
+    {"layer": "head", "score": None, "banded": None, "source": "a", "skipped": "a matrix"},
+]
+COLUMNS = ("layer", "score", "banded", "source", "skipped")
+
+
+def test_figures_stand_in_columns_and_reasons_are_counted_once():
+    lines = terminal_table(ROWS, COLUMNS, width=80).splitlines()
+    assert lines[0].split() == ["layer", "score", "banded"]
+    assert lines[2].split() == ["conv1", "+0.123", "yes"]
+    assert lines[3].split() == ["conv2", "-0.500", "no"]
+    assert lines[2].index("+0.123") == lines[3].index("-0.500")
+    assert lines[-1] == "not measured, 2 rows: a matrix"
+
+
+def test_several_sources_are_told_apart():
+    rows = [ROWS[0], ROWS[1] | {"source": "b"}]
+    assert "source" in terminal_table(rows, COLUMNS, width=80).splitlines()[0]
+
+
+def test_columns_can_be_chosen_and_named():
+    table = terminal_table(ROWS, COLUMNS, shown=[TerminalColumn("score", "B")], width=80)
+    assert table.splitlines()[0].split() == ["B"]
+
+
+def test_only_skipped_rows_make_no_empty_table():
+    assert terminal_table(ROWS[2:], COLUMNS, width=80) == "not measured, 2 rows: a matrix"
+
+
+def test_no_rows_make_no_text():
+    assert terminal_table([], COLUMNS) == ""
+
+
+def test_markup_in_a_name_is_text():
+    rows = [ROWS[0] | {"layer": "[red]x[/red] <script>"}]
+    assert "[red]x[/red] <script>" in terminal_table(rows, COLUMNS, width=100)
+
+
+@pytest.mark.parametrize(
+    ("value", "form", "text"),
+    [
+        (0.0004, "probability", "<.001"),
+        (0.0314, "probability", ".031"),
+        (1.0, "probability", "1.000"),
+        (1_234_567, "integer", "1,234,567"),
+        (999, "bytes", "999 B"),
+        (25_600_000, "bytes", "25.6 MB"),
+        (10_000_000_000_000, "bytes", "10,000.0 GB"),
+        (0.125, "share", "12.5%"),
+        (float("nan"), "signed", ""),
+        ([], "shape", ""),
+        (None, "flag", ""),
+        (True, "flag", "yes"),
+    ],
+)
+def test_cells(value: object, form: str, text: str):
+    assert written(value, form) == text  # type: ignore[arg-type]
