@@ -54,12 +54,9 @@ def parallel_map(
     if workers == 1 or len(items) <= 1:
         answers: Iterator[Answer] = (function(item) for item in items)
         return _collect(answers, items, progress, label)
-    with _scheduler(backend):
-        # Dask and Ray hand back everything at once; the others in order, as it comes.
-        streams = backend in ("threading", "loky")
-        pool = joblib.Parallel(
-            n_jobs=workers, backend=backend, return_as="generator" if streams else "list", mmap_mode="r"
-        )
+    with _scheduler(backend), joblib.parallel_config(backend=backend, n_jobs=workers):
+        # Ray hands back everything at once; the others in order, as it comes.
+        pool = joblib.Parallel(return_as="list" if backend == "ray" else "generator", mmap_mode="r")
         return _collect(iter(pool(joblib.delayed(function)(item) for item in items)), items, progress, label)
 
 
@@ -85,7 +82,7 @@ def _scheduler(backend: Backend) -> Iterator[Any]:
         try:
             client = distributed.get_client()
         except ValueError:
-            with distributed.Client(processes=False, dashboard_address=None) as client:  # type: ignore[no-untyped-call]
+            with distributed.Client(processes=False, dashboard_address=":0") as client:  # type: ignore[no-untyped-call]
                 yield client
             return
         yield client

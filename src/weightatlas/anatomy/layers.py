@@ -2,51 +2,35 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
+
+from weightatlas.anatomy.kinds import kind_of
+from weightatlas.anatomy.roles import roles_of
+from weightatlas.anatomy.vocabulary import Part
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-Kind = Literal["convolution", "linear", "embedding", "norm", "bias", "buffer", "other"]
-
-Role = Literal[
-    "dense",  # convolution over space and all channels
-    "depthwise",  # one input channel a filter
-    "grouped",  # some input channels a filter
-    "pointwise",  # 1 x 1
-    "pointwise-linear",  # 1 x 1 projection that follows a depthwise convolution, with no activation after it
-    "squeeze-excite-reduce",
-    "squeeze-excite-expand",
-    "linear",
-    "attention-q",
-    "attention-k",
-    "attention-v",
-    "attention-qkv",  # fused, or any two of the three
-    "attention-o",
-    "embedding",
-    "norm",
-    "bias",
-    "statistic",  # a running mean, a counter: moved by data, not by gradients
-    "other",
-]
+    from weightatlas.anatomy.vocabulary import Kind, Role
 
 
 class Described(Protocol):
     """What a header says of a tensor; `checkpoints.TensorInfo` is one."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str: ...  # noqa: D102 - the attributes are described where they are set
     @property
-    def layer(self) -> str: ...
+    def layer(self) -> str: ...  # noqa: D102
     @property
-    def parameter(self) -> str: ...
+    def parameter(self) -> str: ...  # noqa: D102
     @property
-    def shape(self) -> tuple[int, ...]: ...
+    def shape(self) -> tuple[int, ...]: ...  # noqa: D102
     @property
-    def dtype(self) -> str: ...
+    def dtype(self) -> str: ...  # noqa: D102
     @property
-    def nbytes(self) -> int: ...
+    def nbytes(self) -> int: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,5 +63,59 @@ class Layer:
 
 
 def describe_tensors(tensors: Iterable[Described]) -> tuple[Layer, ...]:
-    """Tell kind and role of every tensor from names and shapes alone, in the order given."""
-    raise NotImplementedError
+    """Tell kind and role of every tensor from names and shapes alone, in the order given.
+
+    Shapes decide what they can: matrices, kernels, norms beside their running statistics, groups from the channels
+    that flow in, squeeze-and-excitation from its two shapes. Names decide between what is left: the matrices of
+    attention, embeddings. The order of the file is taken for the order of the network.
+
+    Example:
+        >>> from weightatlas.checkpoints import TensorInfo
+        >>> stem = TensorInfo("conv1.weight", "conv1", "weight", (64, 3, 7, 7), "float32", 37632, "model.pt")
+        >>> [(layer.kind, layer.role) for layer in describe_tensors([stem])]
+        [('convolution', 'dense')]
+    """
+    listed = tuple(tensors)
+    siblings: dict[str, dict[str, tuple[int, ...]]] = {}
+    for tensor in listed:
+        siblings.setdefault(tensor.layer, {})[tensor.parameter] = tensor.shape
+    parts = [
+        Part(
+            tensor.layer,
+            tensor.parameter,
+            tensor.shape,
+            kind_of(
+                tensor.layer,
+                tensor.parameter,
+                tensor.shape,
+                siblings[tensor.layer],
+                whole_number=is_whole_number(tensor.dtype),
+            ),
+        )
+        for tensor in listed
+    ]
+    return assemble(listed, parts)
+
+
+def assemble(tensors: Sequence[Described], parts: Sequence[Part]) -> tuple[Layer, ...]:
+    """Join what the headers say of tensors with what has been told of their parts."""
+    return tuple(
+        Layer(
+            layer=tensor.layer,
+            tensor=tensor.name,
+            parameter=tensor.parameter,
+            kind=part.kind,
+            role=role,
+            shape=tensor.shape,
+            dtype=tensor.dtype,
+            parameters=math.prod(tensor.shape),
+            nbytes=tensor.nbytes,
+            skipped=None if math.prod(tensor.shape) else "it has no elements",
+        )
+        for tensor, part, role in zip(tensors, parts, roles_of(parts), strict=True)
+    )
+
+
+def is_whole_number(dtype: str) -> bool:
+    """Whether a dtype, by torch's name, holds integers or truth values."""
+    return dtype.startswith(("int", "uint", "bool", "qint", "quint"))

@@ -37,7 +37,7 @@ def depth_chart(survey: BandingSurvey) -> alt.LayerChart:
         for depth, banding in enumerate(survey.scored, start=1)
         if banding.score is not None
     ]
-    base = alt.Chart(alt.Data(values=rows)).encode(x=_depth_axis(len(rows)))
+    base = _chart(rows).encode(x=_depth_axis(len(rows)))
     scale = alt.Scale(domain=[-1, 1], nice=False)
     null = base.mark_bar(color=palette.NULL, size=_bar_size(len(rows))).encode(
         y=alt.Y("low:Q", title="B", scale=scale), y2="high:Q"
@@ -46,8 +46,8 @@ def depth_chart(survey: BandingSurvey) -> alt.LayerChart:
     tooltip = _tooltip("layer", "direction", score="B", slides="B of slides")
     raw = base.mark_point(filled=True, size=45, opacity=1).encode(y="score:Q", color=colour, tooltip=tooltip)
     slides = base.mark_point(filled=False, size=45, strokeWidth=1.2).encode(y="slides:Q", color=colour, tooltip=tooltip)
-    zero = alt.Chart(alt.Data(values=[{"zero": 0}])).mark_rule(color=palette.GREY, strokeWidth=0.6).encode(y="zero:Q")
-    return alt.layer(null, zero, slides, raw).properties(width="container", height=260)
+    zero = _chart([{"zero": 0}]).mark_rule(color=palette.GREY, strokeWidth=0.6).encode(y="zero:Q")
+    return (null + zero + slides + raw).properties(width="container", height=260)
 
 
 def symmetry_chart(survey: BandingSurvey) -> alt.FacetChart:
@@ -75,18 +75,19 @@ def symmetry_chart(survey: BandingSurvey) -> alt.FacetChart:
     dots = base.mark_point(filled=True, size=28, opacity=1).encode(
         y="score:Q", color=broken, tooltip=_tooltip("layer", "symmetry", score="imbalance")
     )
-    layered = alt.layer(null, dots, data=alt.Data(values=rows)).properties(width=210, height=150)
-    return layered.facet(
+    layered = alt.layer(null, dots).properties(width=260, height=150, data=_chart(rows).data)
+    faceted: alt.FacetChart = layered.facet(
         column=alt.Column("symmetry:N", title=None, sort=["vertical flip", "horizontal flip", "quarter turn"])
     )
+    return faceted
 
 
 def types_chart(rows: Sequence[Mapping[str, Any]]) -> alt.Chart:
     """Each layer's share of each type as one stacked bar, coloured by the type's own b."""
     values = [dict(row) | {"order": order} for order, row in enumerate(rows)]
     layers = list(dict.fromkeys(row["layer"] for row in rows))
-    return (
-        alt.Chart(alt.Data(values=values))
+    chart: alt.Chart = (
+        _chart(values)
         .mark_bar(stroke=palette.RULE, strokeWidth=0.5)
         .encode(
             y=alt.Y("layer:N", title=None, sort=layers, axis=alt.Axis(labelLimit=220)),
@@ -94,13 +95,18 @@ def types_chart(rows: Sequence[Mapping[str, Any]]) -> alt.Chart:
             color=alt.Color(
                 "type_score:Q",
                 title="b of the type",
-                scale=alt.Scale(domain=[-1, 0, 1], range=list(palette.DIVERGING)),
+                scale=alt.Scale(domain=[-1, 0, 1], range=list(palette.DIVERGING), interpolate="rgb"),
             ),
             order=alt.Order("type_score:Q", sort="descending"),
             tooltip=_tooltip("layer", "type", type_score="b of the type", share="share"),
         )
-        .properties(width="container", height=alt.Step(16))
+        .properties(width="container", height=16 * len(layers))
     )
+    return chart
+
+
+def _chart(rows: Sequence[Mapping[str, Any]]) -> alt.Chart:
+    return alt.Chart(alt.InlineData(values=list(rows)))
 
 
 def _depth_axis(layers: int, *, names: bool = True) -> alt.X:

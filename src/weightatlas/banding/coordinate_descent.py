@@ -3,7 +3,7 @@
 A unit's matrix X lies in tiles of `TILE` columns, so that a tile is read from memory once a sweep. Below its m rows of
 X a tile holds its part of H. So the gradient of a row of H, (W'W)_r H - W_r'X, is one product of the tile with one row
 of coefficients, and what the step on W needs, X H' and H H', is one product of the tile with its rows of H. Both are
-done for `RANKS` factors and `ROWS` rows together: enough arithmetic for each load, few enough sums to stay in registers.
+done for `RANKS` factors and `ROWS` rows together: enough arithmetic for each load, few enough sums for the registers.
 
 Everything is in this file because numba's cache looks at the file of the outermost function only.
 """
@@ -44,23 +44,29 @@ def workspace(rows: int, columns: int, rank: int) -> Floats:  # pragma: no cover
 
 
 @compiled
-def fill(unit: Floats, signed: bool, tiles: Floats) -> np.float32:  # pragma: no cover - compiled
+def fill(unit: Floats, signed: bool, tiles: Floats) -> float:  # pragma: no cover - compiled
     """Lay a unit's matrix into tiles, divided by its largest entry, and return that entry."""
-    peak = ZERO
-    for value in unit.flat:
-        peak = max(peak, abs(value))
-    if peak == ZERO:
+    peak = float(np.max(np.abs(unit)))
+    if peak == 0:
         return peak
-    inverse = ONE / peak
-    tiles[:] = ZERO
-    for a in range(unit.shape[0]):
-        for b in range(unit.shape[1]):
-            value = unit[a, b] * inverse
-            row, column = a, b
-            if signed:
-                row, column = b, (a if value > ZERO else unit.shape[0] + a)
-            tiles[column // TILE, row, column % TILE] = abs(value)
+    inverse = np.float32(1 / peak)
+    if signed:
+        channels, taps = unit.shape
+        for tap in range(taps):
+            place(unit[:, tap], inverse, tiles[:, tap], 0)
+            place(unit[:, tap], -inverse, tiles[:, tap], channels)
+    else:
+        for row in range(len(unit)):
+            place(unit[row], inverse, tiles[:, row], 0)
     return peak
+
+
+@compiled
+def place(values: Floats, factor: np.float32, row: Floats, first: int) -> None:  # pragma: no cover - compiled
+    """Write the positive part of factor times values into a row of tiles, (tiles, TILE), from column `first` on."""
+    for i in range(len(values)):
+        column = np.uint64(first + i)
+        row[column // np.uint64(TILE), column % np.uint64(TILE)] = max(factor * values[i], ZERO)
 
 
 @compiled
@@ -69,9 +75,24 @@ def combine(tile: Floats, coefficients: Floats, out: Floats) -> None:  # pragma:
     flat = tile.reshape(-1)
     out[:] = ZERO
     for row in range(0, tile.shape[0], ROWS):
-        a0, a1, a2, a3 = coefficients[0, row], coefficients[0, row + 1], coefficients[0, row + 2], coefficients[0, row + 3]
-        b0, b1, b2, b3 = coefficients[1, row], coefficients[1, row + 1], coefficients[1, row + 2], coefficients[1, row + 3]
-        c0, c1, c2, c3 = coefficients[2, row], coefficients[2, row + 1], coefficients[2, row + 2], coefficients[2, row + 3]
+        a0, a1, a2, a3 = (
+            coefficients[0, row],
+            coefficients[0, row + 1],
+            coefficients[0, row + 2],
+            coefficients[0, row + 3],
+        )
+        b0, b1, b2, b3 = (
+            coefficients[1, row],
+            coefficients[1, row + 1],
+            coefficients[1, row + 2],
+            coefficients[1, row + 3],
+        )
+        c0, c1, c2, c3 = (
+            coefficients[2, row],
+            coefficients[2, row + 1],
+            coefficients[2, row + 2],
+            coefficients[2, row + 3],
+        )
         x = flat[row * TILE : (row + ROWS) * TILE]
         for j in range(TILE):
             x0, x1, x2, x3 = x[j], x[TILE + j], x[2 * TILE + j], x[3 * TILE + j]
@@ -110,7 +131,7 @@ def accumulate(tile: Floats, first: int, products: Floats) -> None:  # pragma: n
 
 
 @compiled
-def step(factors: Floats, slopes: Floats, gram: Floats) -> np.float32:  # pragma: no cover - compiled
+def step(factors: Floats, slopes: Floats, gram: Floats) -> float:  # pragma: no cover - compiled
     """Move RANKS rows of factors to their minima in turn; return the sum of their projected gradients.
 
     Args:
@@ -141,7 +162,7 @@ def step(factors: Floats, slopes: Floats, gram: Floats) -> np.float32:  # pragma
         violation += abs(min(s0, ZERO) if f0 == ZERO else s0)
         violation += abs(min(s1, ZERO) if f1 == ZERO else s1)
         violation += abs(min(s2, ZERO) if f2 == ZERO else s2)
-    return violation
+    return float(violation)
 
 
 @compiled
@@ -217,7 +238,7 @@ def gram_matrices(data: Floats, signed: bool) -> Doubles:  # pragma: no cover - 
     products = np.empty((RANKS, tiles.shape[1]), np.float32)
     grams = np.zeros((len(data), rows, rows), np.float64)
     for u in range(len(data)):
-        if fill(data[u], signed, tiles) == ZERO:
+        if fill(data[u], signed, tiles) == 0:
             continue
         for row in range(0, rows, RANKS):
             products[:] = ZERO
@@ -262,19 +283,21 @@ def start(
             entry = np.float32(vectors[row, r] * scale)
             spatial[r, row] = entry if entry >= small else mean
         factor = np.float32(sign * level / max(norms[1, side], 1e-30))
-        for column in range(columns):
-            t, j = divmod(column, TILE)
-            entry = tiles[t, rows + r, j] * factor
-            tiles[t, rows + r, j] = entry if entry >= small else mean
+        for t in range(len(tiles)):
+            part = tiles[t, rows + r, : columns - t * TILE]
+            for j in range(len(part)):
+                entry = part[j] * factor
+                part[j] = entry if entry >= small else mean
 
 
 @compiled
-def squares_by_sign(values: Doubles) -> Doubles:  # pragma: no cover - compiled
+def squares_by_sign(values: Doubles | Floats) -> Doubles:  # pragma: no cover - compiled
     """Sums of squares of the positive and of the negative entries."""
-    sums = np.zeros(2)
+    positive = negative = 0.0
     for value in values:
-        sums[0 if value > 0 else 1] += value * value
-    return sums
+        positive += max(value, 0.0) ** 2
+        negative += min(value, 0.0) ** 2
+    return np.array([positive, negative])
 
 
 @compiled
@@ -321,13 +344,13 @@ def factorize_units(
     for u in range(len(data)):
         peak = fill(data[u], signed, tiles)
         iterations[u] = 1
-        if peak == ZERO:
+        if peak == 0:
             continue
         start(tiles, columns, peak, (values[u], vectors[u]), factors)
         iterations[u] = descend(tiles, factors, limits[0], limits[1])
         error[u] = np.sqrt(residual(tiles, factors)) * peak
         scale = np.float32(np.sqrt(peak))
         spatial[u] = factors[:rank].T * scale
-        for column in range(columns):
-            t, j = divmod(column, TILE)
-            channel[u, :, column] = tiles[t, rows : rows + rank, j] * scale
+        for t in range(len(tiles)):
+            part = channel[u, :, t * TILE : (t + 1) * TILE]
+            part[:] = tiles[t, rows : rows + rank, : part.shape[1]] * scale

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from weightatlas.banding.score import SIGNIFICANT
 from weightatlas.banding.symmetries import SYMMETRIES, is_broken
 from weightatlas.plate import Finding
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
 
     from weightatlas.banding.layer import LayerBanding
     from weightatlas.banding.survey import BandingSurvey
+    from weightatlas.banding.types import BandingTypes
 
 _WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
@@ -56,19 +59,47 @@ def symmetry_title(survey: BandingSurvey) -> str:
     broken = _broken(survey)
     if not any(broken.values()):
         return "No layer's units break a symmetry of the square in common"
-    parts = [f"{len(layers)} break the {symmetry}" for symmetry, layers in broken.items() if layers]
+    parts = [
+        f"{number(len(layers))} {'breaks' if len(layers) == 1 else 'break'} the {symmetry}"
+        for symmetry, layers in broken.items()
+        if layers
+    ]
     return f"Of {counted(len(survey.scored), 'layer')}, {_listed(parts)}"
 
 
-def counted(number: int, noun: str) -> str:
+def types_title(found: BandingTypes) -> str:
+    """How many types there are, and how much of the tissue is banded."""
+    count = sum(map(len, found.centres.values()))
+    units = sum(len(labels) for labels in found.assignment.values())
+    banded = sum(sum(found.banded_share(layer)) * len(labels) for layer, labels in found.assignment.items())
+    share = banded / max(units, 1)
+    return f"{counted(count, 'type').capitalize()} of tissue; {share:.0%} of all units are of a banded one"
+
+
+def type_shares_title(found: BandingTypes) -> str:
+    """Which layer has most banded tissue, and how much the others have."""
+    shares = {layer: sum(found.banded_share(layer)) for layer in found.sizes}
+    most = max(shares, key=lambda layer: shares[layer])
+    others = [share for layer, share in shares.items() if layer != most]
+    if shares[most] == 0:
+        return "No layer has tissue of a banded type"
+    median = f", half of the others at most {float(np.median(others)):.0%}" if others else ""
+    return f"{most} is {shares[most]:.0%} banded tissue{median}"
+
+
+def counted(count: int, noun: str) -> str:
     """A count in words up to twelve.
 
     Example:
         >>> counted(2, "layer"), counted(1, "unit"), counted(40, "layer")
         ('two layers', 'one unit', '40 layers')
     """
-    word = _WORDS[number] if number < len(_WORDS) else f"{number:,}"
-    return f"{word} {noun}" if number == 1 else f"{word} {noun}s"
+    return f"{number(count)} {noun}" if count == 1 else f"{number(count)} {noun}s"
+
+
+def number(count: int) -> str:
+    """A number in words up to twelve, in figures beyond."""
+    return _WORDS[count] if count < len(_WORDS) else f"{count:,}"
 
 
 def _banded_finding(survey: BandingSurvey, banded: Sequence[LayerBanding]) -> Finding:
@@ -88,8 +119,8 @@ def _banded_finding(survey: BandingSurvey, banded: Sequence[LayerBanding]) -> Fi
     tail = list(scored[-len(banded) :]) == list(banded)
     end = ""
     if tail and len(banded) < len(scored):
-        end = ": the last" if len(banded) == 1 else f": the last {counted(len(banded), '').strip()[:-1].strip()}"
-        end = f"{end} of {len(scored)} spatial convolutions"
+        last = "" if len(banded) == 1 else f" {number(len(banded))}"
+        end = f": the last{last} of {counted(len(scored), 'spatial convolution')}"
     evidence = tuple(_evidence(sorted(banded, key=_size, reverse=True)))
     return Finding(f"{start}{end}.", evidence, plate="banding", importance=1.0)
 
@@ -102,7 +133,8 @@ def _flip_findings(survey: BandingSurvey) -> list[Finding]:
         sides = ("top", "bottom") if symmetry == "vertical flip" else ("left", "right")
         subject = counted(len(layers), "layer").capitalize()
         weighs = "weighs" if len(layers) == 1 else "weigh"
-        statement = f"{subject} {weighs} {sides[0]} and {sides[1]} of {'its' if len(layers) == 1 else 'their'} kernels unequally."
+        whose = "its" if len(layers) == 1 else "their"
+        statement = f"{subject} {weighs} {sides[0]} and {sides[1]} of {whose} kernels unequally."
         evidence = tuple(f"{layer} {value:+.3f}" for layer, value in layers[:3])
         findings.append(Finding(statement, evidence, plate="symmetries", importance=0.4))
     return findings
@@ -120,7 +152,9 @@ def _broken(survey: BandingSurvey) -> dict[str, list[tuple[str, float]]]:
 
 
 def _evidence(layers: Sequence[LayerBanding], most: int = 3) -> list[str]:
-    texts = [f"{banding.layer} B = {banding.score.score:+.3f}" for banding in layers[:most] if banding.score is not None]
+    texts = [
+        f"{banding.layer} B = {banding.score.score:+.3f}" for banding in layers[:most] if banding.score is not None
+    ]
     if len(layers) > most:
         texts.append(f"and {len(layers) - most} more")
     worst = max(banding.q_value for banding in layers)

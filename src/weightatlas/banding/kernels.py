@@ -91,7 +91,18 @@ def kernel_energies(kernels: Array) -> KernelEnergies:
     summaries = np.empty((7, out, channels))
     profiles = np.zeros((2, max(height, width)))
     _measure(np.ascontiguousarray(kernels), _dihedral_permutations(height, width), summaries, profiles)
-    return KernelEnergies(*summaries, profiles[0, :height], profiles[1, :width])
+    total, rows, columns, raw, above, left, symmetry = summaries
+    return KernelEnergies(
+        total=total,
+        rows=rows,
+        columns=columns,
+        raw=raw,
+        above=above,
+        left=left,
+        symmetry=symmetry,
+        row_profile=profiles[0, :height],
+        column_profile=profiles[1, :width],
+    )
 
 
 def kernel_symmetry(kernel: Array) -> float:
@@ -114,7 +125,7 @@ def _dihedral_permutations(height: int, width: int) -> npt.NDArray[np.int64]:
     return np.stack([array.reshape(-1) for array in moved])
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[misc]
+@numba.njit(nogil=True, cache=True)
 def _measure(
     kernels: Array, permutations: npt.NDArray[np.int64], summaries: Array, profiles: Array
 ) -> None:  # pragma: no cover - compiled
@@ -160,21 +171,23 @@ def _measure(
             summaries[6, unit, channel] = _symmetry(flat, raw, permutations)
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[misc]
+@numba.njit(nogil=True, cache=True)
 def _symmetry(flat: Array, raw: float, permutations: npt.NDArray[np.int64]) -> float:  # pragma: no cover - compiled
     r"""S of one kernel, by \(\|T\hat K - \hat K\|^2 = 2 - 2 \langle T \hat K, \hat K \rangle\)."""
     count, size = permutations.shape
     if count == 0 or raw <= 0.0:
         return np.nan
-    distance = 0.0
+    distance: float = 0.0
     for index in range(count):
         product = 0.0
         for place in range(size):
             product += flat[place] * flat[permutations[index, place]]
         distance += np.sqrt(max(0.0, 2.0 - 2.0 * product / raw))
-    return 1.0 - distance / (2.0 * count)
+    symmetry: float = 1.0 - distance / (2.0 * count)
+    return symmetry
 
 
 def ratio(part: Array, whole: Array) -> Array:
     """`part / whole`, NaN where the whole is zero: a unit without variance has no share of it."""
-    return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=whole > 0)
+    shares: Array = np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=whole > 0)
+    return shares

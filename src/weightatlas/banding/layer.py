@@ -100,7 +100,8 @@ class LayerBanding:
         """For each unit, whether its slide has the layer's sign and |b| of at least .6."""
         if self.slide_scores is None or self.score is None:
             return np.zeros(0, dtype=bool)
-        return np.nan_to_num(self.slide_scores) * np.sign(self.score.score) >= BANDED_UNIT
+        banded: npt.NDArray[np.bool_] = np.nan_to_num(self.slide_scores) * np.sign(self.score.score) >= BANDED_UNIT
+        return banded
 
 
 def is_weight(layer: Layer) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import permutations
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from jaxtyping import Float
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 Array = np.ndarray
-Order = "npt.NDArray[np.int64]"
 
 ENUMERABLE: Final = 5
 """Up to this many factors all permutations are tried at once; beyond, each unit's assignment problem is solved."""
@@ -66,16 +65,16 @@ def _centres(shapes: Float[Array, "units m k"], along: Float[Array, " m"]) -> Fl
     """Centre of mass of each factor; the middle for one without mass."""
     mass = shapes.sum(axis=1)
     moment = np.einsum("umk,m->uk", shapes, along)
-    return np.divide(moment, mass, out=np.full_like(mass, along.mean()), where=mass > 0)
+    centres: Array = np.divide(moment, mass, out=np.full_like(mass, along.mean()), where=mass > 0)
+    return centres
 
 
 def _layout(shapes: Float[Array, "units m k"], order: npt.NDArray[np.int64]) -> Float[Array, "m k"]:
-    return np.take_along_axis(shapes, order[:, None, :], axis=2).mean(axis=0)
+    mean: Array = np.take_along_axis(shapes, order[:, None, :], axis=2).mean(axis=0)
+    return mean
 
 
-def _alternate(
-    shapes: Float[Array, "units m k"], order: npt.NDArray[np.int64]
-) -> tuple[float, npt.NDArray[np.int64]]:
+def _alternate(shapes: Float[Array, "units m k"], order: npt.NDArray[np.int64]) -> tuple[float, npt.NDArray[np.int64]]:
     """Permutations and layout in turn to a fixed point; the sum of similarities there, and the permutations."""
     best = -np.inf
     for _ in range(ROUNDS):

@@ -74,7 +74,7 @@ def nmf(
         message = "matrices must be non-negative; for signed weights use one_sided_nmf"
         raise ValueError(message)
     _, rows, columns = data.shape
-    return _factorize(data, False, rows, columns, rank, max_iterations, tolerance, jobs)
+    return _factorize(data, (rows, columns), rank, signed=False, limits=(max_iterations, tolerance), jobs=jobs)
 
 
 def one_sided_nmf(
@@ -109,7 +109,7 @@ def one_sided_nmf(
     """
     data = _finite(kernels, "kernels must be (units, channels, taps)")
     _, channels, taps = data.shape
-    return _factorize(data, True, taps, 2 * channels, rank, max_iterations, tolerance, jobs)
+    return _factorize(data, (taps, 2 * channels), rank, signed=True, limits=(max_iterations, tolerance), jobs=jobs)
 
 
 def _finite(data: npt.ArrayLike, shape: str) -> Floats:
@@ -117,27 +117,22 @@ def _finite(data: npt.ArrayLike, shape: str) -> Floats:
     if array.ndim != 3:
         message = f"{shape}, not {'x'.join(map(str, array.shape)) or 'a number'}"
         raise ValueError(message)
-    if not np.isfinite(array).all():
+    if array.size and not (np.isfinite(array.min()) and np.isfinite(array.max())):
         message = "NaN, infinity or a value too large for float32 cannot be factorised; remove those units first"
         raise ValueError(message)
     return array
 
 
 def _factorize(
-    data: Floats,
-    signed: bool,
-    rows: int,
-    columns: int,
-    rank: int,
-    max_iterations: int,
-    tolerance: float,
-    jobs: int | None,
+    data: Floats, shape: tuple[int, int], rank: int, *, signed: bool, limits: tuple[int, float], jobs: int | None
 ) -> Factorization:
-    if not 1 <= rank <= min(rows, columns):
-        message = f"rank {rank} is not possible for matrices of {rows} x {columns}: take 1 to {min(rows, columns)}"
+    """Factor all units, each of matrix `shape`, a slab of units a task."""
+    rows, columns = shape
+    if not 1 <= rank <= min(shape):
+        message = f"rank {rank} is not possible for matrices of {rows} x {columns}: take 1 to {min(shape)}"
         raise ValueError(message)
-    if max_iterations < 1:
-        message = f"max_iterations must be at least 1, not {max_iterations}"
+    if limits[0] < 1:
+        message = f"max_iterations must be at least 1, not {limits[0]}"
         raise ValueError(message)
     units = len(data)
     made = Factorization(
@@ -152,7 +147,7 @@ def _factorize(
         values, vectors = np.linalg.eigh(gram_matrices(data[slab], signed))
         leading = (values[:, : -rank - 1 : -1].copy(), vectors[:, :, : -rank - 1 : -1].copy())
         results = (made.spatial[slab], made.channel[slab], made.error[slab], made.iterations[slab])
-        factorize_units(data[slab], signed, leading, (max_iterations, tolerance), results)
+        factorize_units(data[slab], signed, leading, limits, results)
 
     parallel_map(solve, range(0, units, SLAB), jobs=jobs)
     return made

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from weightatlas.banding.charts import depth_chart, symmetry_chart, types_chart
-from weightatlas.banding.findings import banding_findings, banding_title, counted, symmetry_title
+from weightatlas.banding.findings import (
+    banding_findings,
+    banding_title,
+    counted,
+    number,
+    symmetry_title,
+    type_shares_title,
+    types_title,
+)
 from weightatlas.banding.flips import FLIPS
 from weightatlas.banding.layer import BANDED_UNIT
 from weightatlas.banding.score import BANDED_RAW, BANDED_SLIDES, SIGNIFICANT, SMALLEST
@@ -36,7 +44,7 @@ COLUMNS: Final = (
     Column("q_value", "q", "probability", description="Benjamini-Hochberg over the layers scored in this source"),
     Column("slide_score", "slides B", "signed", description="the same score on the three-factor slides"),
     Column("banded_units", "banded units", "integer", description=f"units whose slide scores {BANDED_UNIT} or more"),
-    Column("banded_units_null", "at random", "share", digits=1, description="the share of random units that would"),
+    Column("banded_units_null", "at random", "share", description="the share of random units that would"),
     Column("units", "units", "integer"),
 )
 
@@ -72,10 +80,10 @@ def _table(survey: BandingSurvey) -> Table:
                 "preferred. The grey bar is its null; a filled accent marks a layer with a direction."
             ),
             method=(
-                "B is the mean over units of R − C, where R is the share of a unit's spatial variance that lies between "
-                "the rows of its kernels and C the share between columns, each kernel less its own mean. A direction is "
-                f"named where q < {SIGNIFICANT:g} and |B| ≥ {SMALLEST:g}; a layer is called banded from |B| = "
-                f"{BANDED_RAW:g} on raw kernels and {BANDED_SLIDES:g} on slides, the cut that gives the verdicts of "
+                "B is the mean over units of R − C, where R is the share of a unit's spatial variance that lies "
+                "between the rows of its kernels and C the share between columns, each kernel less its own mean. A "
+                f"direction is named where q < {SIGNIFICANT:g} and |B| ≥ {SMALLEST:g}; a layer is called banded from "
+                f"|B| = {BANDED_RAW:g} on raw kernels and {BANDED_SLIDES:g} on slides, the cut that gives the verdicts of "
                 "Petrov et al. (2021). Banded units are those whose slide has the layer's sign and at least "
                 f"{BANDED_UNIT:g}."
             ),
@@ -92,7 +100,9 @@ def _slides(survey: BandingSurvey) -> Slides:
     banded = [banding for banding in drawn if banding.slide_banded]
     title = "Tissue slides: each small square is one unit's kernel, reduced to three factors"
     if banded:
-        title = f"Tissue slides: {counted(len(banded), 'layer')} of {len(drawn)} striped like muscle, the rest a weave"
+        striped = "is striped" if len(banded) == 1 else "are striped"
+        rest = "" if len(banded) == len(drawn) else ", the rest a weave"
+        title = f"Tissue slides: {number(len(banded))} of {counted(len(drawn), 'layer')} {striped} like muscle{rest}"
     return Slides(
         Heading(
             key="slides",
@@ -160,7 +170,9 @@ def _depth_title(survey: BandingSurvey) -> str:
     if len(scores) < 6:
         return "Banding by depth"
     if last.mean() > 2 * first.mean() and last.mean() >= SMALLEST:
-        return f"Banding grows with depth: mean |B| {first.mean():.2f} in the first third, {last.mean():.2f} in the last"
+        return (
+            f"Banding grows with depth: mean |B| {first.mean():.2f} in the first third, {last.mean():.2f} in the last"
+        )
     return f"No trend with depth: mean |B| {first.mean():.2f} in the first third, {last.mean():.2f} in the last"
 
 
@@ -192,11 +204,11 @@ def _types(survey: BandingSurvey) -> list[Plate]:
         Slides(
             Heading(
                 key="types",
-                title="Types of tissue: what the slides of all layers cluster into",
-                reading="Each square is the mean slide of one type; score is its b, share how many of all units it holds.",
+                title=types_title(found),
+                reading="Each square is the mean slide of one type: score is its b, share the part of all units in it.",
                 method=(
-                    "k-means on slides of unit length, pooled over layers of one kernel size, as in figure 12 of Petrov "
-                    f"et al. (2021); seed {survey.seed}."
+                    "k-means on slides of unit length, pooled over layers of one kernel size, as in figure 12 of "
+                    f"Petrov et al. (2021); seed {survey.seed}."
                 ),
             ),
             tuple(
@@ -213,10 +225,10 @@ def _types(survey: BandingSurvey) -> list[Plate]:
         Chart(
             Heading(
                 key="type-shares",
-                title="Which layers are made of which tissue",
+                title=type_shares_title(found),
                 reading=(
-                    "One bar a layer, one stretch a type, coloured by the type's own b: the accent is horizontal bands, "
-                    "blue vertical, white none."
+                    "One bar a layer, one stretch a type, coloured by the type's own b: the accent is horizontal "
+                    "bands, blue vertical, white none."
                 ),
                 method="Shares of the types above.",
             ),

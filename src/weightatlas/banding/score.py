@@ -242,7 +242,7 @@ def shares(
         single = ratio(part, whole)
         known = np.isfinite(single)
         return ratio(np.where(known, single, 0.0).sum(axis=axis), known.sum(axis=axis).astype(np.float64))
-    message = f'average must be "unit" or "kernel", not {average!r}'
+    message = f'average must be "unit" or "kernel", not {average!r}'  # type: ignore[unreachable]
     raise ValueError(message)
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 Array = np.ndarray
 
 COLOURS: Final = 3
+"""Factors that a picture can show."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,11 +114,12 @@ def similarity_order(factors: npt.ArrayLike) -> Int64[Array, " units"]:
     return np.argsort(flat @ first, kind="stable")
 
 
-def unit_length(maps: Float[Array, "units *shape"]) -> Float[Array, "units *shape"]:
+def unit_length(maps: Float[Array, "units ..."]) -> Float[Array, "units ..."]:
     """Maps scaled to Euclidean length 1 each; zero maps stay zero."""
     axes = tuple(range(1, maps.ndim))
     norms = np.sqrt(np.sum(maps * maps, axis=axes, keepdims=True))
-    return np.divide(maps, norms, out=np.zeros_like(maps), where=norms > 0)
+    scaled: Array = np.divide(maps, norms, out=np.zeros_like(maps), where=norms > 0)
+    return scaled
 
 
 def _images(factors: Float32[Array, "units h w k"]) -> UInt8[Array, "units h w 3"]:

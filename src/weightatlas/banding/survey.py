@@ -78,7 +78,7 @@ class BandingSurvey(Result):
 
     def chart(self) -> alt.LayerChart:
         """B of every scored layer by depth, with the range its null gives."""
-        from weightatlas.banding.plates import depth_chart
+        from weightatlas.banding.charts import depth_chart
 
         return depth_chart(self)
 
@@ -176,24 +176,26 @@ def _beside_random_slides(
 def _test_together(measured: list[LayerBanding], *, flips: int, seed: int) -> list[LayerBanding]:
     """Test all scores and symmetries of a source with the same sign patterns, then correct over all of them."""
     scored = [index for index, banding in enumerate(measured) if banding.score is not None]
-    tests = [(measured[index].score, *measured[index].symmetries) for index in scored]
-    samples = [sample for row in tests for test in row for sample in (test.unit_scores, test.input_scores)]
-    if not samples:
+    if not scored:
         return measured
+    samples = []
+    for index in scored:
+        for test in (measured[index].score, *measured[index].symmetries):
+            samples += [test.unit_scores, test.input_scores] if test is not None else []
     p_values = sign_flip_p_values(samples, flips=flips, seed=seed).reshape(len(scored), -1, 2)
     q_scores = false_discovery_control(p_values[:, 0].max(axis=1))
     q_symmetries = false_discovery_control(p_values[:, 1:].max(axis=2).ravel()).reshape(len(scored), -1)
     answer = list(measured)
     for row, index in enumerate(scored):
-        tested = [
-            replace(test, p_units=float(p_units), p_inputs=float(p_inputs))
-            for test, (p_units, p_inputs) in zip(tests[row], p_values[row], strict=True)
-        ]
+        banding, pairs = measured[index], p_values[row].tolist()
         answer[index] = replace(
-            measured[index],
-            score=tested[0],
+            banding,
+            score=banding.score and replace(banding.score, p_units=pairs[0][0], p_inputs=pairs[0][1]),
             q_value=float(q_scores[row]),
-            symmetries=tuple(tested[1:]),
+            symmetries=tuple(
+                replace(test, p_units=p_units, p_inputs=p_inputs)
+                for test, (p_units, p_inputs) in zip(banding.symmetries, pairs[1:], strict=True)
+            ),
             symmetry_q_values=tuple(q_symmetries[row].tolist()),
         )
     return answer

@@ -144,9 +144,10 @@ def symmetries_rows(survey: BandingSurvey) -> Iterator[Row]:
 
 def types_rows(survey: BandingSurvey) -> Iterator[Row]:
     """One row for each layer and type of its kernel size, one row a skipped layer."""
-    found = survey.types()
+    drawn = any(banding.slides is not None for banding in survey.scored)
+    found = survey.types() if drawn else None
     for banding in survey.layers:
-        if banding.slides is None or banding.score is None:
+        if found is None or banding.slides is None:
             yield {"layer": banding.layer, "skipped": banding.skipped or _no_slides(banding)}
             continue
         yield from found.rows_of(banding.layer)

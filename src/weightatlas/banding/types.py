@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from jaxtyping import Float, Int64
 from sklearn.cluster import KMeans
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from weightatlas.banding.kernels import kernel_energies
 from weightatlas.banding.score import shares as unit_shares
@@ -143,7 +143,9 @@ def given_types(centres: npt.ArrayLike, assignment: Mapping[str, npt.ArrayLike])
     labels = {layer: np.asarray(units, np.int64) for layer, units in assignment.items()}
     for layer, units in labels.items():
         if units.size and not -1 <= units.min() <= units.max() < len(stack):
-            message = f"{layer} is assigned to clusters {units.min()} to {units.max()}, and there are {len(stack)} centres"
+            message = (
+                f"{layer} is assigned to clusters {units.min()} to {units.max()}, and there are {len(stack)} centres"
+            )
             raise ValueError(message)
     size = f"{stack.shape[1]}x{stack.shape[2]}"
     return BandingTypes({size: stack}, labels, dict.fromkeys(labels, size), {size: centre_scores(stack)})
@@ -152,13 +154,16 @@ def given_types(centres: npt.ArrayLike, assignment: Mapping[str, npt.ArrayLike])
 def centre_scores(centres: Float[Array, "k h w factors"]) -> Float[Array, " k"]:
     """Banding score b of each slide; 0 for a flat one, which has no direction."""
     energies = kernel_energies(np.moveaxis(centres, 3, 1))
-    return np.nan_to_num(unit_shares(energies.rows - energies.columns, energies.total, axis=1, average="unit"))
+    scores: Array = unit_shares(energies.rows - energies.columns, energies.total, axis=1, average="unit")
+    known: Array = np.nan_to_num(scores)
+    return known
 
 
 def shares_of(labels: Int64[Array, " units"], count: int) -> Float[Array, " k"]:
     """Share of units in each of `count` clusters, among those that are in one; zeros if none is."""
     tally = np.bincount(labels[labels >= 0], minlength=count)
-    return tally / max(tally.sum(), 1)
+    parts: Array = tally / max(tally.sum(), 1)
+    return parts
 
 
 def _cluster(

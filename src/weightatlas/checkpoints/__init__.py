@@ -2,5 +2,7 @@
 
 from weightatlas.checkpoints.checkpoint import Checkpoint, Skipped, TensorInfo
 from weightatlas.checkpoints.opening import open_checkpoint
+from weightatlas.checkpoints.torchvision_operators import import_torchvision
+from weightatlas.checkpoints.zoo import zoo_model
 
-__all__ = ["Checkpoint", "Skipped", "TensorInfo", "open_checkpoint"]
+__all__ = ["Checkpoint", "Skipped", "TensorInfo", "import_torchvision", "open_checkpoint", "zoo_model"]

@@ -51,6 +51,7 @@ class Checkpoint(Mapping[str, "torch.Tensor"]):
 
     Attributes:
         source: the name the user gave.
+        file_format: what the source is, for readers: "safetensors, 3 files".
         info: what the header says of each tensor, without reading it.
         metadata: text the file carries about itself.
         skipped: what is in the file and cannot be read as a tensor, with the reason.
@@ -63,12 +64,14 @@ class Checkpoint(Mapping[str, "torch.Tensor"]):
         info: Sequence[TensorInfo],
         read: Callable[[TensorInfo], torch.Tensor],
         *,
+        file_format: str = "",
         metadata: Mapping[str, str] | None = None,
         skipped: Sequence[Skipped] = (),
         notes: Sequence[str] = (),
     ) -> None:
         """Hold the headers; `read` fetches one tensor, mapped from the file where the format allows it."""
         self.source = source
+        self.file_format = file_format
         self.info: Mapping[str, TensorInfo] = {tensor.name: tensor for tensor in info}
         self.metadata: Mapping[str, str] = dict(metadata or {})
         self.skipped = tuple(skipped)
@@ -80,7 +83,7 @@ class Checkpoint(Mapping[str, "torch.Tensor"]):
         return self._read(self.info[name])
 
     def __iter__(self) -> Iterator[str]:
-        """Go through the names in the order of the file."""
+        """Go through the names in the order of the file; where that is the order of text, layer 2 before layer 10."""
         return iter(self.info)
 
     def __len__(self) -> int:

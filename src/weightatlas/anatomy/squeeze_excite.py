@@ -1,0 +1,59 @@
+"""Find squeeze-and-excitation: a pair of 1 x 1 layers that narrows the channels and widens them again as a gate."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from weightatlas.anatomy import naming
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from weightatlas.anatomy.vocabulary import Part, Role
+
+
+def squeeze_excite_roles(parts: Sequence[Part], taken: Mapping[int, Role]) -> dict[int, Role]:
+    """The roles in squeeze-and-excitation of those parts that have one, by their place in the sequence.
+
+    Two layers alone in a module, C to r and r to C with r < C, in a block that makes C channels. Convolutions of
+    that form are taken at their shape; matrices need a name or a sigmoid as well, since adapters and bottleneck
+    networks look the same.
+
+    **Source:** Hu, Shen and Sun, Squeeze-and-Excitation Networks (2018), section 3.
+    """
+    roles: dict[int, Role] = {}
+    made: dict[tuple[str, ...], set[int]] = {}  # channels made in each module and below it
+    for part in parts:
+        if part.is_weight or part.kind == "norm":
+            path = tuple(part.layer.split("."))
+            for depth in range(1, len(path)):
+                made.setdefault(path[:depth], set()).add(part.shape[0])
+    modules = groupby(enumerate(parts), key=lambda item: _holder(item[1]))
+    for holder, members in modules:
+        inside = [(index, part) for index, part in members if part.kind not in ("bias", "buffer")]
+        weights = [(index, part) for index, part in inside if part.is_weight and index not in taken]
+        if len(weights) == 2 and _is_gate(
+            holder, [part for _, part in weights], len(inside), made.get(holder[:-1], set())
+        ):
+            for index, part in weights:
+                narrows = part.shape[0] < part.shape[1]
+                roles[index] = "squeeze-excite-reduce" if narrows else "squeeze-excite-expand"
+    return roles
+
+
+def _holder(part: Part) -> tuple[str, ...]:
+    return tuple(part.layer.split(".")[:-1])
+
+
+def _is_gate(holder: tuple[str, ...], pair: Sequence[Part], members: int, around: set[int]) -> bool:
+    first, second = pair
+    if not (first.pointwise and second.pointwise) or first.shape[:2] != second.shape[:2][::-1]:
+        return False
+    narrow, wide = sorted(first.shape[:2])
+    if narrow >= wide or naming.says_adapter(holder):
+        return False
+    if naming.says_squeeze_excite(holder) or first.gated:
+        return True
+    convolutions = all(part.kind == "convolution" for part in pair)
+    return convolutions and members == 2 and wide in around

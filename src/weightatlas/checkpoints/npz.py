@@ -1,0 +1,182 @@
+"""A numpy archive: a zip of `.npy` files. Headers are read without numpy; nothing is ever unpickled.
+
+**Source:** the `.npy` format, versions 1 to 3, as numpy documents it.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import re
+import struct
+import zipfile
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Final
+
+from weightatlas.checkpoints.checkpoint import Skipped
+from weightatlas.checkpoints.contents import Contents, Header
+from weightatlas.checkpoints.dtypes import ITEM_SIZES, numpy_name
+from weightatlas.checkpoints.mapped import from_bytes, map_tensor
+from weightatlas.checkpoints.untrusted import REMEDY, summary, untrusted
+from weightatlas.errors import SourceError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
+
+MAGIC: Final = b"\x93NUMPY"
+HEADER_LIMIT: Final = 1_000_000
+BOMB_SIZE: Final = 2**30
+BOMB_RATIO: Final = 100
+CHUNK: Final = 2**20
+_HEADER = re.compile(r"\s*\{.*\}\s*", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """One array: where it is and what its own header says."""
+
+    zipped: zipfile.ZipInfo
+    dtype: str
+    big_endian: bool
+    fortran: bool
+    shape: tuple[int, ...]
+    header_size: int
+
+
+def detect_npz(path: Path, head: bytes) -> bool:
+    """Whether a file is a zip in which some member is a `.npy`."""
+    if not head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        return False
+    with untrusted(path, "a truncated or corrupt zip archive"), zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+    return not names or any(name.endswith(".npy") for name in names)
+
+
+def open_npz(path: Path) -> Contents:
+    """List the arrays of an archive; a stored member is mapped on access, a deflated one unpacked alone.
+
+    Raises:
+        SourceError: the archive is truncated or corrupt, or holds nothing.
+    """
+    members: dict[str, _Member] = {}
+    skipped: list[Skipped] = []
+    with untrusted(path, "a truncated or corrupt .npz archive"), zipfile.ZipFile(path) as archive:
+        for zipped in archive.infolist():
+            name = zipped.filename.removesuffix(".npy")
+            if name in members:
+                raise SourceError(path, f"two of its members are called {name!r}", REMEDY)
+            found = _read_member(archive, zipped)
+            if isinstance(found, str):
+                skipped.append(Skipped(name, found))
+            else:
+                members[name] = found
+    headers = [
+        Header(name, name.replace("/", "."), member.shape, member.dtype, _size(member), str(path))
+        for name, member in members.items()
+    ]
+    return Contents("npz", headers, lambda name: _read_array(path, members[name]), skipped=skipped)
+
+
+def _size(member: _Member) -> int:
+    return math.prod(member.shape) * ITEM_SIZES[member.dtype]
+
+
+def _read_member(archive: zipfile.ZipFile, zipped: zipfile.ZipInfo) -> _Member | str:
+    """Read one member's header; a sentence instead where it is no array that torch can hold."""
+    if not zipped.filename.endswith(".npy"):
+        return "no .npy array"
+    if zipped.flag_bits & 1:
+        return "encrypted"
+    try:
+        with archive.open(zipped) as file:
+            header, header_size = _read_header(file)
+        return _checked(_parse_header(zipped, header, header_size))
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
+        return str(error) if isinstance(error, _HeaderError) else f"its .npy header cannot be read ({summary(error)})"
+
+
+class _HeaderError(ValueError):
+    """An array is there and cannot be used; the message says why."""
+
+
+def _parse_header(zipped: zipfile.ZipInfo, header: dict[str, object], header_size: int) -> _Member:
+    descriptor, fortran, shape = header.get("descr"), header.get("fortran_order"), header.get("shape")
+    if not isinstance(shape, tuple) or not all(type(size) is int and 0 <= size < 2**63 for size in shape):
+        message = "its .npy header gives no shape"
+        raise _HeaderError(message)
+    dtype = numpy_name(descriptor) if isinstance(descriptor, str) else None
+    if dtype is None:
+        message = f"its type {str(descriptor)[:40]!r} has no torch tensor (objects are never unpickled)"
+        raise _HeaderError(message)
+    return _Member(zipped, dtype, str(descriptor).startswith(">"), bool(fortran), shape, header_size)
+
+
+def _checked(member: _Member) -> _Member:
+    """Refuse a member that is not as long as its header says, and one that unpacks to very much more than it is."""
+    zipped, message = member.zipped, ""
+    if member.header_size + _size(member) != zipped.file_size:
+        held = zipped.file_size - member.header_size
+        message = f"its header promises {_size(member)} bytes, the archive holds {held}"
+    elif zipped.file_size > BOMB_SIZE and zipped.file_size > BOMB_RATIO * zipped.compress_size:
+        message = f"would unpack to {zipped.file_size} bytes from {zipped.compress_size}"
+    if message:
+        raise _HeaderError(message)
+    return member
+
+
+def _read_header(file: IO[bytes]) -> tuple[dict[str, object], int]:
+    start = file.read(8)
+    if start[:6] != MAGIC or len(start) < 8:
+        message = "no .npy file"
+        raise ValueError(message)
+    width = 2 if start[6] == 1 else 4
+    length = struct.unpack("<H" if width == 2 else "<I", file.read(width).ljust(width, b"\0"))[0]
+    if length > HEADER_LIMIT:
+        message = "it is too long"
+        raise ValueError(message)
+    text = file.read(length).decode("latin-1" if start[6] < 3 else "utf-8")
+    header = ast.literal_eval(text.strip()) if _HEADER.fullmatch(text) else None
+    if not isinstance(header, dict):
+        message = "it is no dictionary"
+        raise TypeError(message)
+    return header, 8 + width + length
+
+
+def _read_array(path: Path, member: _Member) -> torch.Tensor:
+    shape = member.shape[::-1] if member.fortran else member.shape
+    if member.zipped.compress_type == zipfile.ZIP_STORED:
+        offset = _data_offset(path, member.zipped) + member.header_size
+        array = map_tensor(path, offset, shape, member.dtype, big_endian=member.big_endian)
+    else:
+        memory = bytearray(_size(member))
+        with zipfile.ZipFile(path) as archive, archive.open(member.zipped) as file:
+            file.read(member.header_size)
+            _fill(memory, file)
+        array = from_bytes(memory, shape, member.dtype, big_endian=member.big_endian)
+    return array.permute(*reversed(range(len(shape)))) if member.fortran else array
+
+
+def _fill(memory: bytearray, file: IO[bytes]) -> None:
+    view, position = memoryview(memory), 0
+    while piece := file.read(CHUNK):
+        if position + len(piece) > len(memory):
+            break
+        view[position : position + len(piece)] = piece
+        position += len(piece)
+    if piece or position != len(memory):
+        message = "the member does not end where its header says"
+        raise ValueError(message)
+
+
+def _data_offset(path: Path, zipped: zipfile.ZipInfo) -> int:
+    """Where a member's bytes begin: its local header has a name and an extra field of its own length."""
+    with path.open("rb") as file:
+        file.seek(zipped.header_offset)
+        local = file.read(30)
+    if len(local) < 30 or not local.startswith(b"PK\x03\x04"):
+        message = "a member is not where the archive says"
+        raise ValueError(message)
+    name_length, extra_length = struct.unpack("<HH", local[26:30])
+    return zipped.header_offset + 30 + int(name_length) + int(extra_length)

@@ -1,0 +1,72 @@
+"""Say what a file is that no format takes: by its first bytes, in words a user understands."""
+
+from __future__ import annotations
+
+import stat
+from typing import TYPE_CHECKING, Final
+
+from weightatlas.errors import SourceError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SUFFIXES: Final = {
+    ".safetensors": "safetensors",
+    ".npz": "npz",
+    ".pt": "torch",
+    ".pth": "torch",
+    ".th": "torch",
+    ".ckpt": "torch",
+    ".h5": "h5",
+    ".hdf5": "h5",
+}
+"""What a name claims; a suffix that many formats share (.bin, .weights) claims nothing."""
+
+_DOWNLOAD: Final = "copy or download it again"
+_CONVERT: Final = "convert it to safetensors"
+
+_SIGNATURES: Final = (
+    (b"version https://git-lfs", "a git-LFS pointer: the weights themselves were not fetched", "run git lfs pull"),
+    (b"GGUF", "a GGUF file, which is not read", _CONVERT),
+    (b"\x1f\x8b", "gzip-compressed", "unpack it first"),
+    (b"BZh", "bzip2-compressed", "unpack it first"),
+    (b"\xfd7zXZ", "xz-compressed", "unpack it first"),
+    (b"(\xb5/\xfd", "zstd-compressed", "unpack it first"),
+    (b"\x93NUMPY", "a single .npy array without a name", "save it by name: numpy.savez(path, name=array)"),
+    (b"PK", "a zip archive that is neither .npz nor a PyTorch file", "unpack it and give the weights inside"),
+    (b"\x89HDF", "an HDF5 file", _CONVERT),
+    (b"%PDF", "a PDF document", _DOWNLOAD),
+)
+
+
+def claimed_format(path: Path) -> str | None:
+    """The format that a file's name claims, if its suffix is one format's own."""
+    return SUFFIXES.get(path.suffix.lower())
+
+
+def describe_content(path: Path, head: bytes, claimed: str | None) -> SourceError:
+    """The error for a file that no format takes."""
+    for signature, problem, remedy in _SIGNATURES:
+        if head.startswith(signature):
+            return SourceError(path, problem, remedy)
+    text = head.lstrip()[:200].lower()
+    if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
+        return SourceError(path, "a web page, no weights", "download it from a link to the file itself")
+    if head[257:262] == b"ustar":
+        return SourceError(path, "a tar archive", "unpack it and give the weights inside")
+    if not any(head):
+        return SourceError(path, "starts with zeros only: a download that never finished", _DOWNLOAD)
+    if claimed is not None:
+        return SourceError(path, f"its name says {claimed}, its content is not: truncated or another format", _DOWNLOAD)
+    return SourceError(path, "no format known here", "give safetensors, a PyTorch file, .npz or Keras .h5")
+
+
+def describe_special(mode: int) -> str:
+    """What a path is that is neither file nor folder."""
+    names = (
+        (stat.S_ISFIFO, "a named pipe"),
+        (stat.S_ISSOCK, "a socket"),
+        (stat.S_ISCHR, "a device"),
+        (stat.S_ISBLK, "a device"),
+    )
+    return next((name for test, name in names if test(mode)), "something special")

@@ -1,0 +1,168 @@
+"""Undo what training wraps around weights, and say so: nested dictionaries, and prefixes of module paths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from weightatlas.checkpoints.checkpoint import Skipped
+
+CONTAINERS: Final = (
+    "state_dict",
+    "model_state_dict",
+    "model_state",
+    "model",
+    "module",
+    "network",
+    "net",
+    "params",
+    "weights",
+    "checkpoint",
+    "state_dict_ema",
+    "model_ema",
+    "ema_state_dict",
+    "ema_model",
+    "params_ema",
+    "ema",
+)
+"""Keys under which a training run keeps its weights; the first that is there is taken: plain weights, then averages."""
+
+OTHER_STATE: Final = ("optim", "scheduler", "lr_sched", "scaler", "loops", "callbacks", "rng", "amp")
+"""What the keys of everything that is no weight start with."""
+
+PREFIXES: Final = ("module.", "_orig_mod.", "_forward_module.", "_fsdp_wrapped_module.", "ema_model.", "model.", "net.")
+"""Prefixes that are no part of the network when every name has them."""
+
+INSERTED: Final = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.", "_forward_module.")
+"""Parts of a path that compiling, sharding or checkpointing a submodule puts in; they are never the network's own."""
+
+MAX_DEPTH: Final = 6
+
+
+@dataclass(slots=True)
+class Unpacked:
+    """The tensors of a nested dictionary by name, and what else was in it."""
+
+    tensors: dict[str, object] = field(default_factory=dict)
+    metadata: dict[str, str] = field(default_factory=dict)
+    skipped: list[Skipped] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def unpack(state: Mapping[object, object], is_tensor: Callable[[object], bool]) -> Unpacked:
+    """Find the weights in what a training run saved: descend into the dictionary that holds them.
+
+    Scalars and text beside them become metadata; anything else is skipped with a reason, one entry a key.
+    """
+    found = Unpacked()
+    path: list[str] = []
+    for _ in range(MAX_DEPTH):
+        if any(is_tensor(value) for value in state.values()):
+            break
+        chosen = _choose(state, is_tensor)
+        if not chosen:
+            break
+        _set_aside({key: value for key, value in state.items() if str(key) not in chosen}, path, found, is_tensor)
+        if len(chosen) > 1:
+            found.notes.append(f"several networks lie side by side; their names start with {', '.join(chosen)}")
+            state = {
+                f"{key}.{name}": value
+                for key, inner in state.items()
+                if str(key) in chosen and isinstance(inner, Mapping)
+                for name, value in inner.items()
+            }
+            break
+        (key,) = chosen
+        inner = next(value for name, value in state.items() if str(name) == key)
+        if not isinstance(inner, Mapping):
+            break
+        state = inner
+        path.append(key)
+    if path:
+        found.notes.append(f"the weights were taken from {'.'.join(path)!r}")
+    found.tensors = {str(name): value for name, value in state.items() if is_tensor(value)}
+    _set_aside({name: value for name, value in state.items() if not is_tensor(value)}, path, found, is_tensor)
+    return found
+
+
+def _choose(state: Mapping[object, object], is_tensor: Callable[[object], bool]) -> tuple[str, ...]:
+    """The keys to descend into: the first known container, else every dictionary that holds tensors."""
+    holding = [
+        str(key)
+        for key, value in state.items()
+        if isinstance(value, Mapping)
+        and not str(key).lower().startswith(OTHER_STATE)
+        and _holds_tensors(value, is_tensor, MAX_DEPTH)
+    ]
+    known = [key for key in CONTAINERS if key in holding]
+    return (known[0],) if known else tuple(holding)
+
+
+def _holds_tensors(state: Mapping[object, object], is_tensor: Callable[[object], bool], depth: int) -> bool:
+    if any(is_tensor(value) for value in state.values()):
+        return True
+    inner = {id(value): value for value in state.values() if isinstance(value, Mapping)}  # one may stand in many places
+    return depth > 0 and any(_holds_tensors(value, is_tensor, depth - 1) for value in inner.values())
+
+
+def _set_aside(
+    others: Mapping[object, object], path: Sequence[str], found: Unpacked, is_tensor: Callable[[object], bool]
+) -> None:
+    for key, value in others.items():
+        name = ".".join((*path, str(key)))
+        if isinstance(value, bool | int | float | str | None):
+            found.metadata[name] = str(value)
+        elif isinstance(value, Mapping) and any(is_tensor(inner) for inner in value.values()):
+            found.skipped.append(Skipped(name, f"a second set of {len(value)} entries, tensors among them"))
+        else:
+            found.skipped.append(Skipped(name, f"no tensor: {type(value).__name__}"))
+
+
+def unwrap(keys: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Take wrappers' prefixes off module paths; the keys in their order, and a sentence for each that was undone.
+
+    A prefix goes only where every dotted name has it (`module.` of data parallel training, `model.` of Lightning);
+    what compiling or sharding a submodule inserts goes wherever it stands. Where names would collide they stay.
+
+    Example:
+        >>> unwrap(["module.conv1.weight", "module.conv1.bias"])
+        (('conv1.weight', 'conv1.bias'), ("the prefix 'module.' was taken off every name",))
+    """
+    notes: list[str] = []
+    current = list(keys)
+    stripped = True
+    while stripped:
+        stripped = False
+        for prefix in PREFIXES:
+            shorter = _without_prefix(current, prefix)
+            if shorter is not None:
+                notes.append(f"the prefix {prefix!r} was taken off every name")
+                current, stripped = shorter, True
+    for part in INSERTED:
+        shorter = [key.removeprefix(part).replace(f".{part}", ".") for key in current]
+        if shorter != current and len(set(shorter)) == len(set(current)):
+            notes.append(f"{part!r} was taken out of the names")
+            current = shorter
+    return tuple(current), tuple(notes)
+
+
+def _without_prefix(keys: Sequence[str], prefix: str) -> list[str] | None:
+    dotted = [key for key in keys if "." in key]
+    if not dotted or not all(key.startswith(prefix) and len(key) > len(prefix) for key in dotted):
+        return None
+    if prefix in {"model.", "net.", "ema_model."} and len(dotted) < len(keys):
+        return None
+    shorter = [key.removeprefix(prefix) for key in keys]
+    return shorter if len(set(shorter)) == len(set(keys)) else None
+
+
+def split_key(key: str) -> tuple[str, str]:
+    """Module path and parameter of a canonical key; a name without a path stands for both.
+
+    Example:
+        >>> split_key("layer1.0.conv1.weight"), split_key("cls_token")
+        (('layer1.0.conv1', 'weight'), ('cls_token', 'cls_token'))
+    """
+    layer, _, parameter = key.rpartition(".")
+    return (layer or key, parameter) if parameter else (key, key)

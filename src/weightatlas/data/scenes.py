@@ -1,0 +1,165 @@
+"""Procedural scenes: images in which nothing knows up from left, and labels that do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Final, Literal, get_args
+
+import numpy as np
+import torch
+
+Label = Literal["top", "left", "set"]
+Split = Literal["train", "held-out"]
+LABELS: tuple[Label, ...] = get_args(Label)
+SPLITS: tuple[Split, ...] = get_args(Split)
+SMALLEST: Final = 12
+
+COLOURS: Final = ((2.0, -1.0, -1.0), (-1.0, 2.0, -1.0), (-1.0, -1.0, 2.0), (1.4, 1.4, -1.4))
+"""The four kinds of object: red, green, blue and yellow on a background of zero mean."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scenes:
+    r"""Draw batches of scenes on the fly: three coloured discs on a noise background, one in each third of each axis.
+
+    With S the side, u uniform on (0, 1) and e standard normal, fresh at every mention:
+
+    1. Background: I = .7 b + .2 e, where b is white noise of each channel times 1 / f in Fourier space,
+       $f = \sqrt{f_x^2 + f_y^2}$, without its mean, divided by the image's standard deviation.
+    2. Kinds (P_0, P_1, P_2): ordered and distinct, uniform over the four of `COLOURS`; s: a uniform permutation of
+       (0, 1, 2).
+    3. For j = 0, 1, 2: $y_j = S((j + .5)/3 + .16(u - .5))$, $x_j = S((s_j + .5)/3 + .16(u - .5))$,
+       $r_j = S(.10 + .04 u)$; with d the distance of a pixel's indices from (y_j, x_j), the mask is
+       $m = \sigma(2(r_j - d))$ and $I \leftarrow I (1 - m) + m (\text{colour}_{P_j} (.6 + .6 u) + .4 e)$.
+    4. Label: "top", the kind of the topmost disc, P_0; "left", x_j and y_j exchanged, so that P_0 is the leftmost;
+       "set", the kind that is missing, which no position tells: the control.
+
+    The law of the images is exactly invariant under exchange of x and y (s goes to its inverse, which is as uniform);
+    only the label knows up from left. So a network that bands horizontally on "top" and vertically on "left" took the
+    direction from its task. "top" and "set" draw the same images from the same seed.
+
+    Going through it again gives the same batches. It holds no data: batches are made on `device` as they are asked for.
+
+    Attributes:
+        label: which question the targets answer: "top", "left" or "set".
+        size: side S of the images, 12 or more.
+        batch: images in a batch.
+        steps: batches in one pass.
+        seed: fixes every batch, on one device and version of PyTorch.
+        split: "train", or "held-out": a stream of its own, independent of the first.
+        device: where the batches are made and lie.
+
+    Yields:
+        Pairs: float32 images (batch, 3, size, size), of about zero mean and unit size, and int64 targets (batch,) from
+        0 to 3.
+
+    Raises:
+        ValueError: the label or split is unknown, or a size, batch or number of steps is too small.
+
+    **Source:** our own; a minimal task in which where a thing stands decides the answer, made to test the claim of
+    Weight Banding (Petrov et al., Distill 2021) that networks band to keep position through global average pooling.
+
+    Example:
+        >>> scenes = Scenes("top", batch=8, steps=2)
+        >>> [(tuple(images.shape), tuple(targets.shape)) for images, targets in scenes]
+        [((8, 3, 24, 24), (8,)), ((8, 3, 24, 24), (8,))]
+    """
+
+    label: Label = "top"
+    size: int = 24
+    batch: int = 64
+    steps: int = 400
+    seed: int = 0
+    split: Split = "train"
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning."""
+        if self.label not in LABELS:
+            message = f"label must be one of {', '.join(LABELS)}, not {self.label!r}"
+            raise ValueError(message)
+        if self.split not in SPLITS:
+            message = f"split must be one of {', '.join(SPLITS)}, not {self.split!r}"
+            raise ValueError(message)
+        if self.size < SMALLEST or self.batch < 1 or self.steps < 1:
+            message = (
+                f"scenes need size >= {SMALLEST}, batch >= 1 and steps >= 1, "
+                f"not size {self.size}, batch {self.batch} and steps {self.steps}"
+            )
+            raise ValueError(message)
+
+    @property
+    def classes(self) -> int:
+        """How many answers there are."""
+        return len(COLOURS)
+
+    def held_out(self, *, steps: int = 32) -> Scenes:
+        """Give the fixed set to measure accuracy on: `steps` batches that no training pass contains."""
+        return replace(self, split="held-out", steps=steps)
+
+    def __len__(self) -> int:
+        """Count the batches of one pass."""
+        return self.steps
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Start a pass: the same batches every time."""
+        generator = torch.Generator(self.device).manual_seed(_stream(self.seed, self.split))
+        falloff = _falloff(self.size, self.device)
+        for _ in range(self.steps):
+            yield self._draw(generator, falloff)
+
+    def _draw(self, generator: torch.Generator, falloff: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        def uniform(*shape: int) -> torch.Tensor:
+            return torch.rand(self.batch, *shape, generator=generator, device=self.device)
+
+        def normal(*shape: int) -> torch.Tensor:
+            return torch.randn(self.batch, *shape, generator=generator, device=self.device)
+
+        size = self.size
+        kinds = uniform(4).argsort(dim=1)  # the three that are shown, then the one that is missing
+        thirds = torch.stack([torch.arange(3, device=self.device).expand(self.batch, 3), uniform(3).argsort(dim=1)], 1)
+        centres = size * ((thirds + 0.5) / 3 + 0.16 * (uniform(2, 3) - 0.5))
+        radii = size * (0.10 + 0.04 * uniform(3))
+        across, along = centres.unbind(dim=1)
+        rows, columns = (along, across) if self.label == "left" else (across, along)
+        behind, shares = _layered(_discs(rows, columns, radii, size))
+        colours = torch.tensor(COLOURS, device=self.device)[kinds[:, :3]] * (0.6 + 0.6 * uniform(3, 1))
+
+        background = torch.fft.irfft2(torch.fft.rfft2(normal(3, size, size)) * falloff, s=(size, size))
+        strength = 0.7 / background.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()  # its mean is 0
+        # The four noises of a pixel are independent: one normal number with the sum of their variances has their law.
+        spread = (0.04 * behind.square() + 0.16 * shares.square().sum(dim=1, keepdim=True)).sqrt()
+        paint = (colours.mT @ shares.flatten(2)).reshape(self.batch, 3, size, size)
+        images = paint.addcmul_(background * strength, behind).addcmul_(normal(3, size, size), spread)
+        return images, kinds[:, 3] if self.label == "set" else kinds[:, 0]
+
+
+def _discs(rows: torch.Tensor, columns: torch.Tensor, radii: torch.Tensor, size: int) -> torch.Tensor:
+    """Soft discs: (batch, 3) centres and radii to (batch, 3, size, size) masks between 0 and 1."""
+    pixels = torch.arange(size, device=rows.device)
+    down = (pixels - rows[..., None]).square()[..., :, None]
+    right = (pixels - columns[..., None]).square()[..., None, :]
+    return torch.sigmoid(2 * (radii[..., None, None] - (down + right).sqrt()))
+
+
+def _layered(masks: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """How much of each pixel is background (batch, 1, size, size) and each disc, where later discs cover earlier."""
+    first, second, third = masks[:, :, None].unbind(dim=1)
+    above_first = (1 - second) * (1 - third)
+    return (1 - first) * above_first, torch.cat([first * above_first, second * (1 - third), third], dim=1)
+
+
+def _falloff(size: int, device: str) -> torch.Tensor:
+    """1 / f over the half plane of a real Fourier transform, 0 at f = 0."""
+    down = torch.fft.fftfreq(size, device=device)[:, None]
+    right = torch.fft.rfftfreq(size, device=device)[None, :]
+    falloff = 1 / torch.hypot(down, right)
+    falloff[0, 0] = 0
+    return falloff
+
+
+def _stream(seed: int, split: Split) -> int:
+    """The seed of one split's generator: independent streams, whatever the seeds the user counts through."""
+    (state,) = np.random.SeedSequence(entropy=seed, spawn_key=(SPLITS.index(split),)).generate_state(1, np.uint64)
+    return int(state) >> 1  # a generator's seed is a signed 64-bit integer

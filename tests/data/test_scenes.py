@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from weightatlas.data import Scenes
+from weightatlas.data.scenes import COLOURS, LABELS, Label, _layered
+
+Images = tuple[torch.Tensor, torch.Tensor]
+
+
+def collect(label: Label, *, images: int, seed: int = 0, size: int = 24) -> Images:
+    batches = list(Scenes(label, size=size, batch=256, steps=images // 256, seed=seed))
+    return torch.cat([inputs for inputs, _ in batches]), torch.cat([targets for _, targets in batches])
+
+
+def scene_by_the_recipe(rng: np.random.Generator, size: int) -> tuple[np.ndarray, int]:
+    """One image and its "top" label, drawn step by step as the definition reads: slow and obvious."""
+    noise = np.fft.fft2(rng.normal(size=(3, size, size)))
+    for i, j in itertools.product(range(size), range(size)):
+        frequency = np.hypot(np.fft.fftfreq(size)[i], np.fft.fftfreq(size)[j])
+        noise[:, i, j] = noise[:, i, j] / frequency if frequency else 0
+    background = np.fft.ifft2(noise).real
+    image = 0.7 * background / background.std() + 0.2 * rng.normal(size=(3, size, size))
+    kinds = rng.permutation(4)[:3]
+    permutation = rng.permutation(3)
+    rows, columns = np.mgrid[:size, :size]
+    for j in range(3):
+        y = size * ((j + 0.5) / 3 + 0.16 * (rng.uniform() - 0.5))
+        x = size * ((permutation[j] + 0.5) / 3 + 0.16 * (rng.uniform() - 0.5))
+        radius = size * (0.10 + 0.04 * rng.uniform())
+        mask = 1 / (1 + np.exp(-2 * (radius - np.hypot(rows - y, columns - x))))
+        strength = 0.6 + 0.6 * rng.uniform()
+        colour = strength * np.array(COLOURS[kinds[j]])[:, None, None]
+        content = colour + 0.4 * rng.normal(size=(3, size, size))
+        image = image * (1 - mask) + content * mask
+    return image, int(kinds[0])
+
+
+def kind_seen_in(part: torch.Tensor) -> torch.Tensor:
+    """The colour with the strongest blurred peak in a part of each image: (images, 3, h, w) to (images,)."""
+    colours = torch.tensor(COLOURS)
+    colours = colours / colours.norm(dim=1, keepdim=True)
+    likeness = torch.einsum("kc,nchw->nkhw", colours, part)
+    return functional.avg_pool2d(likeness, 5, stride=1).amax(dim=(2, 3)).argmax(dim=1)
+
+
+def largest_difference(first: torch.Tensor, second: torch.Tensor) -> float:
+    """Largest difference between the means of two samples over all entries, in its own standard errors."""
+    error = (first.var(dim=0) / len(first) + second.var(dim=0) / len(second)).sqrt()
+    return float(((first.mean(dim=0) - second.mean(dim=0)).abs() / error).max())
+
+
+def second_moments(images: torch.Tensor) -> torch.Tensor:
+    """Products of pixels with their neighbours below and to the right and with themselves."""
+    inner = images[:, :, :-1, :-1]
+    return torch.stack([inner * inner, inner * images[:, :, 1:, :-1], inner * images[:, :, :-1, 1:]], dim=1)
+
+
+def test_the_vectorised_law_is_that_of_the_recipe_step_by_step() -> None:
+    rng = np.random.default_rng(0)
+    drawn = [scene_by_the_recipe(rng, 12) for _ in range(3000)]
+    slow = torch.tensor(np.stack([image for image, _ in drawn]), dtype=torch.float32)
+    fast, targets = collect("top", images=8192, size=12)
+    assert largest_difference(slow, fast) < 5
+    assert largest_difference(second_moments(slow), second_moments(fast)) < 5
+    top_red = torch.tensor([label == 0 for _, label in drawn])
+    assert largest_difference(slow[top_red], fast[targets == 0]) < 5
+    assert largest_difference(slow[top_red], fast[targets == 1]) > 10, "the comparison would see a wrong label"
+
+
+@pytest.mark.parametrize("label", LABELS)
+def test_images_have_the_same_law_when_x_and_y_change_places(label: Label) -> None:
+    images, _ = collect(label, images=8192, seed=1)
+    half, other = images.tensor_split(2)
+    assert largest_difference(half, other.mT) < 5
+    moments, turned = second_moments(half), second_moments(other.mT)
+    assert largest_difference(moments, turned) < 5
+
+
+@pytest.mark.parametrize(("label", "symmetric"), [("top", False), ("left", False), ("set", True)])
+def test_only_a_label_about_position_tells_x_from_y(label: Label, *, symmetric: bool) -> None:
+    images, targets = collect(label, images=8192, seed=2)
+    red = images[targets == 0]
+    half, other = red.tensor_split(2)
+    difference = largest_difference(half, other.mT)
+    assert difference < 5 if symmetric else difference > 15
+
+
+def test_the_label_is_the_kind_of_the_topmost_or_leftmost_disc() -> None:
+    for label, part in (("top", np.s_[:, :, :8, :]), ("left", np.s_[:, :, :, :8])):
+        images, targets = collect(label, images=1024)  # type: ignore[arg-type]
+        assert float((kind_seen_in(images[part]) == targets).float().mean()) > 0.95
+        across = images.mT[part]
+        assert float((kind_seen_in(across) == targets).float().mean()) < 0.5, "the other axis says a third"
+
+
+def test_the_control_asks_for_the_kind_that_is_missing_of_the_same_images() -> None:
+    images, top = collect("top", images=1024)
+    same, missing = collect("set", images=1024)
+    assert torch.equal(images, same)
+    assert not bool((top == missing).any())
+    shown = torch.stack([kind_seen_in(images[:, :, 8 * third : 8 * third + 8]) for third in range(3)], dim=1)
+    assert float((shown != missing[:, None]).all(dim=1).float().mean()) > 0.9
+
+
+@pytest.mark.parametrize("label", LABELS)
+def test_every_answer_is_equally_frequent(label: Label) -> None:
+    _, targets = collect(label, images=8192, seed=3)
+    counts = torch.bincount(targets, minlength=4)
+    assert counts.shape == (4,)
+    assert float(((counts - 2048).square() / 2048).sum()) < 16.3, "chi-squared, 3 degrees of freedom, p = .001"
+
+
+def test_later_discs_cover_earlier_ones() -> None:
+    masks = torch.rand(2, 3, 5, 5, generator=torch.Generator().manual_seed(0))
+    layers = torch.eye(4)[:, :, None, None]
+    picture = layers[0].expand(2, 4, 5, 5)
+    for disc in range(3):
+        mask = masks[:, disc : disc + 1]
+        picture = picture * (1 - mask) + layers[disc + 1] * mask
+    behind, shares = _layered(masks)
+    torch.testing.assert_close(torch.cat([behind, shares], dim=1), picture)
+
+
+def test_a_second_pass_gives_the_same_batches_and_another_seed_others() -> None:
+    scenes = Scenes("top", batch=4, steps=3)
+    first, again = list(scenes), list(scenes)
+    assert len(first) == len(scenes) == 3
+    assert all(torch.equal(a, b) and torch.equal(s, t) for (a, s), (b, t) in zip(first, again, strict=True))
+    assert not torch.equal(first[0][0], first[1][0])
+    assert not torch.equal(first[0][0], next(iter(Scenes("top", batch=4, seed=1)))[0])
+
+
+def test_two_passes_at_once_do_not_disturb_each_other() -> None:
+    scenes = Scenes("left", batch=4, steps=3)
+    for (images, _), (others, _) in zip(scenes, scenes, strict=True):
+        assert torch.equal(images, others)
+
+
+def test_held_out_scenes_are_fixed_and_not_those_of_any_training_seed() -> None:
+    held_out = Scenes("top", batch=4, seed=5).held_out(steps=2)
+    assert len(held_out) == 2
+    images, targets = next(iter(held_out))
+    again, same = next(iter(held_out))
+    assert torch.equal(images, again)
+    assert torch.equal(targets, same)
+    assert all(not torch.equal(images, next(iter(Scenes("top", batch=4, seed=seed)))[0]) for seed in range(20))
+
+
+def test_images_are_floats_of_about_unit_size_and_global_randomness_is_left_alone() -> None:
+    before = torch.random.get_rng_state()
+    images, targets = next(iter(Scenes(size=32, batch=64)))
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert images.dtype == torch.float32
+    assert images.shape == (64, 3, 32, 32)
+    assert targets.dtype == torch.int64
+    assert 0.6 < float(images.std()) < 1.2
+    assert abs(float(images.mean())) < 0.1
+
+
+def test_bad_options_are_refused() -> None:
+    with pytest.raises(ValueError, match="label must be one of top, left, set, not 'bottom'"):
+        Scenes("bottom")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="split must be one of"):
+        Scenes(split="validation")  # type: ignore[arg-type]
+    for options in ({"size": 8}, {"batch": 0}, {"steps": 0}):
+        with pytest.raises(ValueError, match="scenes need size >= 12"):
+            Scenes(**options)  # type: ignore[arg-type]
