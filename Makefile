@@ -2,6 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
 BIN := $(VENV)/bin
+CLAIMS := listing survey nmf page
 
 .DEFAULT_GOAL := help
 .PHONY: help atlas test lint format bench docs clean
@@ -36,7 +37,7 @@ format: $(READY) ## Format the code
 	$(BIN)/ruff format
 
 bench: $(READY) ## Measure every claim about speed beside a peer or a physical limit
-	@set -e; for claim in benchmarks/bench_*.py; do echo "== $$claim"; $(BIN)/python $$claim; done
+	@set -e; for claim in $(CLAIMS); do echo "== $$claim"; $(BIN)/python benchmarks/$$claim.py; done
 
 docs: $(READY) ## Build the documentation into docs/_build
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group docs

@@ -38,7 +38,7 @@ def demo(
     for network in networks:
         checkpoint = open_checkpoint(str(network.path))
         results += [anatomy.survey(checkpoint, seed=seed, jobs=jobs), banding.survey(checkpoint, seed=seed, jobs=jobs)]
-    title = "One question turned: bands follow the axis that tells the answer"
+    title = "Three networks, one image law: told the topmost disc, the leftmost, or what is missing"
     written = write_atlas(results, output, title=title, seed_note=f"Seed {seed}, {steps} steps.")
     print(written)  # noqa: T201 - the command's answer
     return 0
