@@ -6,6 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 import joblib
+from threadpoolctl import threadpool_limits
 
 from weightatlas.errors import MissingDependencyError
 from weightatlas.progress import Progress, silent
@@ -54,7 +55,12 @@ def parallel_map(
     if workers == 1 or len(items) <= 1:
         answers: Iterator[Answer] = (function(item) for item in items)
         return _collect(answers, items, progress, label)
-    with _scheduler(backend), joblib.parallel_config(backend=backend, n_jobs=workers):
+    # The items are the parallel work: matrix products with threads of their own would wait for each other.
+    with (
+        _scheduler(backend),
+        threadpool_limits(1, user_api="blas"),
+        joblib.parallel_config(backend=backend, n_jobs=workers),
+    ):
         # Ray hands back everything at once; the others in order, as it comes.
         pool = joblib.Parallel(return_as="list" if backend == "ray" else "generator", mmap_mode="r")
         return _collect(iter(pool(joblib.delayed(function)(item) for item in items)), items, progress, label)

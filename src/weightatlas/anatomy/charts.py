@@ -59,7 +59,7 @@ def _panel(
         alt.Tooltip("stable_rank_null:Q", title="of a random matrix", format=".4g"),
     ]
     base = alt.Chart().encode(x=x, y=y)
-    lines = base.mark_line(strokeWidth=0.7, opacity=0.45).encode(color=colour)
+    lines = base.mark_line(strokeWidth=0.7, opacity=0.45).encode(color=colour, detail="role:N")
     dots = base.mark_point(filled=True, size=14 if count > _MANY else 32, opacity=0.9).encode(
         color=colour, tooltip=tooltip
     )

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
-from threadpoolctl import threadpool_limits
 
 from weightatlas.anatomy.listing import COLUMNS, Unreadable, layer_row, unreadable_row
 from weightatlas.anatomy.statistics import WeightStatistics, weight_statistics
@@ -112,15 +111,14 @@ def survey(
     """
     layers = checkpoint.layers
     largest_first = sorted(range(len(layers)), key=lambda index: -layers[index].parameters)
-    with threadpool_limits(1, user_api="blas"):  # tensors are the parallel work; threads within them would wait in turn
-        found = parallel_map(
-            partial(_measure, checkpoint, seed=seed),
-            [layers[index] for index in largest_first],
-            jobs=jobs,
-            backend=backend,
-            progress=progress,
-            label=_name,
-        )
+    found = parallel_map(
+        partial(_measure, checkpoint, seed=seed),
+        [layers[index] for index in largest_first],
+        jobs=jobs,
+        backend=backend,
+        progress=progress,
+        label=_name,
+    )
     statistics = dict(zip(largest_first, found, strict=True))
     measured = tuple(MeasuredLayer(layer, statistics[index]) for index, layer in enumerate(layers))
     return LayerSurvey(checkpoint.source, measured, tuple(checkpoint.skipped))
@@ -144,6 +142,7 @@ def _measure(checkpoint: Weights, layer: Layer, *, seed: int) -> WeightStatistic
 
 def _row(columns: Sequence[str], entry: MeasuredLayer) -> Row:
     row = layer_row(entry.layer)
-    row |= {figure: plain(getattr(entry.statistics, figure)) for figure in FIGURES}
     row["skipped"] = entry.statistics.skipped
+    measured = row["skipped"] is None
+    row |= {figure: plain(getattr(entry.statistics, figure)) if measured else None for figure in FIGURES}
     return {column: row[column] for column in columns}

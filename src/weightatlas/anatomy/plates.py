@@ -166,7 +166,7 @@ def _rank_title(weights: Sequence[MeasuredLayer]) -> str:
     middle = ratios[len(ratios) // 2][0]
     if lowest > 0.9:
         return "By their stable rank, all layers look random"
-    if len(ratios) < 3:
+    if len(ratios) < 3 or middle > 0.9:
         return f"The stable rank of {layer} is {lowest:.0%} of a random matrix's"
     return f"Half the layers have {middle:.0%} or less of a random matrix's stable rank; {layer} has {lowest:.0%}"
 

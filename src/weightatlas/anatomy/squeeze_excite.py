@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -23,18 +24,18 @@ def squeeze_excite_roles(parts: Sequence[Part], taken: Mapping[int, Role]) -> di
     **Source:** Hu, Shen and Sun, Squeeze-and-Excitation Networks (2018), section 3.
     """
     roles: dict[int, Role] = {}
-    made: dict[tuple[str, ...], set[int]] = {}  # channels made in each module and below it
+    made: dict[tuple[str, ...], Counter[int]] = {}  # how often a number of channels is made in each module and below it
     for part in parts:
         if part.is_weight or part.kind == "norm":
             path = tuple(part.layer.split("."))
             for depth in range(1, len(path)):
-                made.setdefault(path[:depth], set()).add(part.shape[0])
+                made.setdefault(path[:depth], Counter())[part.shape[0]] += 1
     modules = groupby(enumerate(parts), key=lambda item: _holder(item[1]))
     for holder, members in modules:
         inside = [(index, part) for index, part in members if part.kind not in ("bias", "buffer")]
         weights = [(index, part) for index, part in inside if part.is_weight and index not in taken]
         if len(weights) == 2 and _is_gate(
-            holder, [part for _, part in weights], len(inside), made.get(holder[:-1], set())
+            holder, [part for _, part in weights], len(inside), made.get(holder[:-1], Counter())
         ):
             for index, part in weights:
                 narrows = part.shape[0] < part.shape[1]
@@ -46,14 +47,14 @@ def _holder(part: Part) -> tuple[str, ...]:
     return tuple(part.layer.split(".")[:-1])
 
 
-def _is_gate(holder: tuple[str, ...], pair: Sequence[Part], members: int, around: set[int]) -> bool:
+def _is_gate(holder: tuple[str, ...], pair: Sequence[Part], members: int, around: Counter[int]) -> bool:
     first, second = pair
     if not (first.pointwise and second.pointwise) or first.shape[:2] != second.shape[:2][::-1]:
         return False
     narrow, wide = sorted(first.shape[:2])
-    if narrow >= wide or naming.says_adapter(holder):
+    if narrow >= wide or any(naming.says_adapter(naming.stem(part.layer)) for part in pair):
         return False
     if naming.says_squeeze_excite(holder) or first.gated:
         return True
     convolutions = all(part.kind == "convolution" for part in pair)
-    return convolutions and members == 2 and wide in around
+    return convolutions and members == 2 and around[wide] > 1  # the pair itself makes them once

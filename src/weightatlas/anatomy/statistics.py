@@ -24,7 +24,6 @@ _NARROW: Final = frozenset(
     {"float16", "bfloat16", "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu"}
 )
 
-NOT_ALL_FINITE: Final = "some weights are NaN or infinite; the figures are of the others"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +96,13 @@ def weight_statistics(weight: torch.Tensor | npt.NDArray[Any], *, seed: int = 0)
         kurtosis=found.kurtosis,
         stable_rank=rank,
         stable_rank_null=null,
-        skipped=NOT_ALL_FINITE if found.non_finite else None,
+        skipped=_not_all_finite(found.non_finite, tensor.numel()) if found.non_finite else None,
     )
+
+
+def _not_all_finite(count: int, elements: int) -> str:
+    are = "is" if count == 1 else "are"
+    return f"{count:,} of {elements:,} values {are} NaN or infinite"
 
 
 def _unfit(tensor: torch.Tensor) -> str | None:

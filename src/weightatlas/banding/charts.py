@@ -47,7 +47,8 @@ def depth_chart(survey: BandingSurvey) -> alt.LayerChart:
     raw = base.mark_point(filled=True, size=45, opacity=1).encode(y="score:Q", color=colour, tooltip=tooltip)
     slides = base.mark_point(filled=False, size=45, strokeWidth=1.2).encode(y="slides:Q", color=colour, tooltip=tooltip)
     zero = _chart([{"zero": 0}]).mark_rule(color=palette.GREY, strokeWidth=0.6).encode(y="zero:Q")
-    return (null + zero + slides + raw).properties(width="container", height=260)
+    layered: alt.LayerChart = (null + zero + slides + raw).properties(width="container", height=260)
+    return layered
 
 
 def symmetry_chart(survey: BandingSurvey) -> alt.FacetChart:

@@ -1,11 +1,12 @@
 """The loops of batched NMF, compiled: cyclic coordinate descent on one unit's matrix at a time.
 
-A unit's matrix X lies in tiles of `TILE` columns, so that a tile is read from memory once a sweep. Below its m rows of
-X a tile holds its part of H. So the gradient of a row of H, (W'W)_r H - W_r'X, is one product of the tile with one row
-of coefficients, and what the step on W needs, X H' and H H', is one product of the tile with its rows of H. Both are
-done for `RANKS` factors and `ROWS` rows together: enough arithmetic for each load, few enough sums for the registers.
+X = [relu(w), relu(-w)] is half zeros, so a unit is kept as its signed weights w, (m, channels), and both halves are
+made as they are read. The weights lie in tiles of `TILE` channels, small enough for the first cache, each read once a
+sweep; below its rows a tile holds its part of H, positive and negative half of a factor end to end. A matrix that is
+non-negative anyway is all positive half, and the negative half of its H stays 0.
 
-Everything is in this file because numba's cache looks at the file of the outermost function only.
+`ROWS` rows and `RANKS` factors are multiplied together: enough arithmetic for each load, few enough sums for the
+registers. Everything is in this file because numba's cache looks at the file of the outermost function only.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Function = TypeVar("Function", bound="Callable[..., object]")
 
-TILE = 256
-ROWS = 4
+TILE = 128
+SIDES = 2 * TILE
+ROWS = 5
 RANKS = 3
 ZERO = np.float32(0)
 ONE = np.float32(1)
@@ -37,97 +39,119 @@ def compiled(function: Function) -> Function:
 
 
 @compiled
-def workspace(rows: int, columns: int, rank: int) -> Floats:  # pragma: no cover - compiled
-    """Tiles for a matrix and its factors, (tiles, padded rows, TILE)."""
-    padded = (rows + (rank + RANKS - 1) // RANKS * RANKS + ROWS - 1) // ROWS * ROWS
-    return np.zeros(((columns + TILE - 1) // TILE, padded, TILE), np.float32)
+def padded(count: int, group: int) -> int:  # pragma: no cover - compiled
+    """Return the next multiple of `group`."""
+    return (count + group - 1) // group * group
 
 
 @compiled
-def fill(unit: Floats, signed: bool, tiles: Floats) -> float:  # pragma: no cover - compiled
-    """Lay a unit's matrix into tiles, divided by its largest entry, and return that entry."""
+def workspace(rows: int, channels: int, rank: int) -> tuple[Floats, Floats]:  # pragma: no cover - compiled
+    """Tiles for the weights, (tiles, padded rows * TILE), and for H, (tiles, padded rank * SIDES)."""
+    tiles = padded(channels, TILE) // TILE
+    weights = np.zeros((tiles, padded(rows, ROWS) * TILE), np.float32)
+    return weights, np.zeros((tiles, padded(rank, RANKS) * SIDES), np.float32)
+
+
+@compiled
+def fill(unit: Floats, signed: bool, weights: Floats) -> float:  # pragma: no cover - compiled
+    """Lay a unit into tiles, divided by its largest entry, and return that entry."""
     peak = float(np.max(np.abs(unit)))
     if peak == 0:
         return peak
     inverse = np.float32(1 / peak)
-    if signed:
-        channels, taps = unit.shape
-        for tap in range(taps):
-            place(unit[:, tap], inverse, tiles[:, tap], 0)
-            place(unit[:, tap], -inverse, tiles[:, tap], channels)
-    else:
-        for row in range(len(unit)):
-            place(unit[row], inverse, tiles[:, row], 0)
+    by_row = unit.T if signed else unit
+    rows, channels = by_row.shape
+    for t in range(len(weights)):
+        for row in range(rows):
+            source = by_row[row, t * TILE : (t + 1) * TILE]
+            place = weights[t, row * TILE : (row + 1) * TILE]
+            for j in range(len(source)):
+                place[j] = source[j] * inverse
     return peak
 
 
 @compiled
-def place(values: Floats, factor: np.float32, row: Floats, first: int) -> None:  # pragma: no cover - compiled
-    """Write the positive part of factor times values into a row of tiles, (tiles, TILE), from column `first` on."""
-    for i in range(len(values)):
-        column = np.uint64(first + i)
-        row[column // np.uint64(TILE), column % np.uint64(TILE)] = max(factor * values[i], ZERO)
-
-
-@compiled
-def combine(tile: Floats, coefficients: Floats, out: Floats) -> None:  # pragma: no cover - compiled
-    """Set out, (RANKS * TILE), to coefficients, (RANKS, rows), times tile, (rows, TILE)."""
-    flat = tile.reshape(-1)
+def combine(weights: Floats, coefficients: Floats, out: Floats) -> None:  # pragma: no cover - compiled
+    """Set out, (RANKS * SIDES), to coefficients, (RANKS, rows), times both halves of a tile's X."""
     out[:] = ZERO
-    for row in range(0, tile.shape[0], ROWS):
-        a0, a1, a2, a3 = (
-            coefficients[0, row],
-            coefficients[0, row + 1],
-            coefficients[0, row + 2],
-            coefficients[0, row + 3],
-        )
-        b0, b1, b2, b3 = (
-            coefficients[1, row],
-            coefficients[1, row + 1],
-            coefficients[1, row + 2],
-            coefficients[1, row + 3],
-        )
-        c0, c1, c2, c3 = (
-            coefficients[2, row],
-            coefficients[2, row + 1],
-            coefficients[2, row + 2],
-            coefficients[2, row + 3],
-        )
-        x = flat[row * TILE : (row + ROWS) * TILE]
+    for row in range(0, len(weights) // TILE, ROWS):
+        a0, a1, a2, a3, a4 = coefficients[0, row : row + ROWS]
+        b0, b1, b2, b3, b4 = coefficients[1, row : row + ROWS]
+        c0, c1, c2, c3, c4 = coefficients[2, row : row + ROWS]
+        w = weights[row * TILE : (row + ROWS) * TILE]
         for j in range(TILE):
-            x0, x1, x2, x3 = x[j], x[TILE + j], x[2 * TILE + j], x[3 * TILE + j]
-            out[j] += a0 * x0 + a1 * x1 + a2 * x2 + a3 * x3
-            out[TILE + j] += b0 * x0 + b1 * x1 + b2 * x2 + b3 * x3
-            out[2 * TILE + j] += c0 * x0 + c1 * x1 + c2 * x2 + c3 * x3
+            w0, w1, w2, w3, w4 = w[j], w[TILE + j], w[2 * TILE + j], w[3 * TILE + j], w[4 * TILE + j]
+            p0, p1, p2, p3, p4 = max(w0, ZERO), max(w1, ZERO), max(w2, ZERO), max(w3, ZERO), max(w4, ZERO)
+            n0, n1, n2, n3, n4 = p0 - w0, p1 - w1, p2 - w2, p3 - w3, p4 - w4
+            out[j] += a0 * p0 + a1 * p1 + a2 * p2 + a3 * p3 + a4 * p4
+            out[TILE + j] += a0 * n0 + a1 * n1 + a2 * n2 + a3 * n3 + a4 * n4
+            out[2 * TILE + j] += b0 * p0 + b1 * p1 + b2 * p2 + b3 * p3 + b4 * p4
+            out[3 * TILE + j] += b0 * n0 + b1 * n1 + b2 * n2 + b3 * n3 + b4 * n4
+            out[4 * TILE + j] += c0 * p0 + c1 * p1 + c2 * p2 + c3 * p3 + c4 * p4
+            out[5 * TILE + j] += c0 * n0 + c1 * n1 + c2 * n2 + c3 * n3 + c4 * n4
 
 
 @compiled
-def accumulate(tile: Floats, first: int, products: Floats) -> None:  # pragma: no cover - compiled
-    """Add to products, (RANKS, rows), the products of tile rows first, first + 1, first + 2 with every row."""
-    flat = tile.reshape(-1)
-    h = flat[first * TILE : (first + RANKS) * TILE]
-    for row in range(0, tile.shape[0], ROWS):
-        x = flat[row * TILE : (row + ROWS) * TILE]
-        a0 = a1 = a2 = a3 = b0 = b1 = b2 = b3 = c0 = c1 = c2 = c3 = ZERO
+def accumulate(weights: Floats, factors: Floats, products: Floats) -> None:  # pragma: no cover - compiled
+    """Add to products, (RANKS, rows), factors, (RANKS * SIDES), times the transpose of a tile's X.
+
+    A weight is positive or negative, so it meets one of a factor's halves: one product in place of two.
+    """
+    for row in range(0, len(weights) // TILE, ROWS):
+        w = weights[row * TILE : (row + ROWS) * TILE]
+        a0 = a1 = a2 = a3 = a4 = b0 = b1 = b2 = b3 = b4 = c0 = c1 = c2 = c3 = c4 = ZERO
         for j in range(TILE):
-            x0, x1, x2, x3 = x[j], x[TILE + j], x[2 * TILE + j], x[3 * TILE + j]
-            h0, h1, h2 = h[j], h[TILE + j], h[2 * TILE + j]
-            a0 += x0 * h0
-            a1 += x1 * h0
-            a2 += x2 * h0
-            a3 += x3 * h0
-            b0 += x0 * h1
-            b1 += x1 * h1
-            b2 += x2 * h1
-            b3 += x3 * h1
-            c0 += x0 * h2
-            c1 += x1 * h2
-            c2 += x2 * h2
-            c3 += x3 * h2
-        sums = ((a0, a1, a2, a3), (b0, b1, b2, b3), (c0, c1, c2, c3))
+            w0, w1, w2, w3, w4 = w[j], w[TILE + j], w[2 * TILE + j], w[3 * TILE + j], w[4 * TILE + j]
+            p, n = factors[j], -factors[TILE + j]
+            a0 += w0 * (p if w0 > ZERO else n)
+            a1 += w1 * (p if w1 > ZERO else n)
+            a2 += w2 * (p if w2 > ZERO else n)
+            a3 += w3 * (p if w3 > ZERO else n)
+            a4 += w4 * (p if w4 > ZERO else n)
+            p, n = factors[2 * TILE + j], -factors[3 * TILE + j]
+            b0 += w0 * (p if w0 > ZERO else n)
+            b1 += w1 * (p if w1 > ZERO else n)
+            b2 += w2 * (p if w2 > ZERO else n)
+            b3 += w3 * (p if w3 > ZERO else n)
+            b4 += w4 * (p if w4 > ZERO else n)
+            p, n = factors[4 * TILE + j], -factors[5 * TILE + j]
+            c0 += w0 * (p if w0 > ZERO else n)
+            c1 += w1 * (p if w1 > ZERO else n)
+            c2 += w2 * (p if w2 > ZERO else n)
+            c3 += w3 * (p if w3 > ZERO else n)
+            c4 += w4 * (p if w4 > ZERO else n)
+        sums = ((a0, a1, a2, a3, a4), (b0, b1, b2, b3, b4), (c0, c1, c2, c3, c4))
         for r in range(RANKS):
             for i in range(ROWS):
                 products[r, row + i] += sums[r][i]
+
+
+@compiled
+def couple(factors: Floats, coefficients: Floats, out: Floats) -> None:  # pragma: no cover - compiled
+    """Add to out, RANKS rows end to end, coefficients, (RANKS, RANKS), times factors, laid out alike."""
+    n = len(factors) // RANKS
+    a0, a1, a2 = coefficients[0]
+    b0, b1, b2 = coefficients[1]
+    c0, c1, c2 = coefficients[2]
+    for j in range(n):
+        f0, f1, f2 = factors[j], factors[n + j], factors[2 * n + j]
+        out[j] += a0 * f0 + a1 * f1 + a2 * f2
+        out[n + j] += b0 * f0 + b1 * f1 + b2 * f2
+        out[2 * n + j] += c0 * f0 + c1 * f1 + c2 * f2
+
+
+@compiled
+def inner(left: Floats, right: Floats, out: Floats) -> None:  # pragma: no cover - compiled
+    """Add to out, (RANKS, RANKS), the inner products of RANKS rows end to end with RANKS others."""
+    n = len(left) // RANKS
+    for r in range(RANKS):
+        a = left[r * n : (r + 1) * n]
+        for s in range(RANKS):
+            b = right[s * n : (s + 1) * n]
+            total = ZERO
+            for j in range(n):
+                total += a[j] * b[j]
+            out[r, s] += total
 
 
 @compiled
@@ -166,84 +190,89 @@ def step(factors: Floats, slopes: Floats, gram: Floats) -> float:  # pragma: no 
 
 
 @compiled
-def step_spatial(spatial: Floats, products: Floats) -> float:  # pragma: no cover - compiled
-    """Update W, (rank, m), from products = H [X; H]', (rank, m + rank)."""
-    rank, rows = spatial.shape
-    slopes = np.empty((RANKS, rows), np.float32)
+def step_all(factors: Floats, slopes: Floats, gram: Floats) -> float:  # pragma: no cover - compiled
+    """Step all factors, (rank * n) end to end; slopes holds the part of their gradients that X gives."""
+    rank = len(gram)
+    n = len(factors) // rank
     violation = 0.0
     for r in range(0, rank, RANKS):
-        for a in range(RANKS):
-            for i in range(rows):
-                slope = -products[r + a, i]
-                for s in range(rank):
-                    slope += products[r + a, rows + s] * spatial[s, i]
-                slopes[a, i] = slope
-        gram = products[r : r + RANKS, rows + r : rows + r + RANKS]
-        violation += step(spatial[r : r + RANKS].reshape(-1), slopes.reshape(-1), gram)
+        own = slopes[r * n : (r + RANKS) * n]
+        for s in range(0, rank, RANKS):
+            couple(factors[s * n : (s + RANKS) * n], gram[r : r + RANKS, s : s + RANKS], own)
+        violation += step(factors[r * n : (r + RANKS) * n], own, gram[r : r + RANKS, r : r + RANKS])
     return violation
 
 
 @compiled
-def step_tiles(
-    tiles: Floats, coefficients: Floats, products: Floats, rows: int
-) -> float:  # pragma: no cover - compiled
-    """Update H tile by tile, and sum the products of the new H while the tile is near."""
-    rank = len(coefficients)
-    slopes = np.empty(RANKS * TILE, np.float32)
-    violation = 0.0
-    products[:] = ZERO
-    for t in range(len(tiles)):
-        tile = tiles[t]
-        for r in range(0, rank, RANKS):
-            combine(tile, coefficients[r : r + RANKS], slopes)
-            factors = tile[rows + r : rows + r + RANKS].reshape(-1)
-            violation += step(factors, slopes, coefficients[r : r + RANKS, rows + r : rows + r + RANKS])
-        for r in range(0, rank, RANKS):
-            accumulate(tile, rows + r, products[r : r + RANKS])
-    return violation
+def measure(
+    weights: Floats, factors: Floats, products: Floats, gram: Floats
+) -> None:  # pragma: no cover - compiled
+    """Add a tile's part of H X', (rank, rows), and of H H', (rank, rank)."""
+    for r in range(0, len(gram), RANKS):
+        own = factors[r * SIDES : (r + RANKS) * SIDES]
+        accumulate(weights, own, products[r : r + RANKS])
+        for s in range(0, len(gram), RANKS):
+            inner(own, factors[s * SIDES : (s + RANKS) * SIDES], gram[r : r + RANKS, s : s + RANKS])
 
 
 @compiled
 def descend(
-    tiles: Floats, spatial: Floats, max_iterations: int, tolerance: float
+    weights: Floats, factors: Floats, spatial: Floats, limits: tuple[int, float]
 ) -> int:  # pragma: no cover - compiled
-    """Sweep W, then H, until the sum of projected gradients is `tolerance` of the first sweep's; return the sweeps."""
-    rank, rows = spatial.shape
-    coefficients = np.zeros((rank, tiles.shape[1]), np.float32)
-    products = np.zeros((rank, tiles.shape[1]), np.float32)
-    for t in range(len(tiles)):
-        for r in range(0, rank, RANKS):
-            accumulate(tiles[t], rows + r, products[r : r + RANKS])
+    """Sweep W, (rank, padded rows), then H, until the sum of projected gradients is small beside the first sweep's.
+
+    Returns:
+        the sweeps made.
+    """
+    rank = len(spatial)
+    products = np.zeros(spatial.shape, np.float32)
+    gram = np.zeros((rank, rank), np.float32)
+    spatial_gram = np.zeros((rank, rank), np.float32)
+    slopes = np.empty(rank * SIDES, np.float32)
+    for t in range(len(weights)):
+        measure(weights[t], factors[t], products, gram)
     first = 0.0
-    for sweep in range(1, max_iterations + 1):
-        violation = step_spatial(spatial, products)
-        for r in range(rank):
-            coefficients[r, :rows] = -spatial[r]
-            for s in range(rank):
-                coefficients[r, rows + s] = np.sum(spatial[r] * spatial[s])
-        violation += step_tiles(tiles, coefficients, products, rows)
+    for sweep in range(1, limits[0] + 1):
+        violation = step_all(spatial.reshape(-1), -products.reshape(-1), gram)
+        spatial_gram[:] = ZERO
+        for r in range(0, rank, RANKS):
+            for s in range(0, rank, RANKS):
+                left, right = spatial[r : r + RANKS].reshape(-1), spatial[s : s + RANKS].reshape(-1)
+                inner(left, right, spatial_gram[r : r + RANKS, s : s + RANKS])
+        products[:] = ZERO
+        gram[:] = ZERO
+        for t in range(len(weights)):
+            for r in range(0, rank, RANKS):
+                combine(weights[t], -spatial[r : r + RANKS], slopes[r * SIDES : (r + RANKS) * SIDES])
+            violation += step_all(factors[t], slopes, spatial_gram)
+            measure(weights[t], factors[t], products, gram)
         if sweep == 1:
             first = violation
-        if violation <= tolerance * first:
+        if violation <= limits[1] * first:
             return sweep
-    return max_iterations
+    return limits[0]
 
 
 @compiled
 def gram_matrices(data: Floats, signed: bool) -> Doubles:  # pragma: no cover - compiled
     """X X' of every unit, X divided by its largest entry: (units, m, m)."""
     rows = data.shape[2] if signed else data.shape[1]
-    columns = 2 * data.shape[1] if signed else data.shape[2]
-    tiles = workspace(rows, columns, RANKS)
-    products = np.empty((RANKS, tiles.shape[1]), np.float32)
+    channels = data.shape[1] if signed else data.shape[2]
+    weights, halves = workspace(rows, channels, RANKS)
+    products = np.empty((RANKS, padded(rows, ROWS)), np.float32)
     grams = np.zeros((len(data), rows, rows), np.float64)
     for u in range(len(data)):
-        if fill(data[u], signed, tiles) == 0:
+        if fill(data[u], signed, weights) == 0:
             continue
         for row in range(0, rows, RANKS):
             products[:] = ZERO
-            for t in range(len(tiles)):
-                accumulate(tiles[t], row, products)
+            for t in range(len(weights)):
+                for r in range(min(RANKS, rows - row)):
+                    w = weights[t, (row + r) * TILE : (row + r + 1) * TILE]
+                    for j in range(TILE):
+                        halves[t, r * SIDES + j] = max(w[j], ZERO)
+                        halves[t, r * SIDES + TILE + j] = max(-w[j], ZERO)
+                accumulate(weights[t], halves[t], products)
             for r in range(min(RANKS, rows - row)):
                 grams[u, row + r] = products[r, :rows]
     return grams
@@ -251,43 +280,52 @@ def gram_matrices(data: Floats, signed: bool) -> Doubles:  # pragma: no cover - 
 
 @compiled
 def start(
-    tiles: Floats, columns: int, peak: float, triplets: tuple[Doubles, Doubles], spatial: Floats
+    tiles: tuple[Floats, Floats],
+    channels: tuple[int, int],
+    peak: float,
+    triplets: tuple[Doubles, Doubles],
+    spatial: Floats,
 ) -> None:  # pragma: no cover - compiled
     """Set W and H by NNDSVDa from eigenvalues and eigenvectors of X X', the largest first.
 
     Of each singular pair the positive or the negative part is kept, whichever is larger; what is near 0 becomes the
     mean of X. The factors of X / peak are those of X over sqrt(peak), but for that mean and its threshold, which
-    scikit-learn takes in the units of X: hence `peak`.
+    scikit-learn takes in the units of X: hence `peak`. `channels` are those of the positive and the negative half.
     """
     values, vectors = triplets
+    weights, factors = tiles
     rows, rank = vectors.shape
-    mean = np.float32(np.sum(tiles[:, :rows]) / (rows * columns) * np.sqrt(peak))
+    total = 0.0
+    for t in range(len(weights)):
+        total += np.sum(np.abs(weights[t]))
+    mean = np.float32(total / (rows * (channels[0] + channels[1])) * np.sqrt(peak))
     small = np.float32(SMALL / np.sqrt(peak))
-    coefficients = np.zeros((RANKS, tiles.shape[1]), np.float32)
-    right = np.empty(RANKS * TILE, np.float32)
+    coefficients = np.zeros((RANKS, spatial.shape[1]), np.float32)
+    right = np.empty(RANKS * SIDES, np.float32)
     for r in range(rank):
         value = max(values[r], 0.0)
         coefficients[0, :rows] = vectors[:, r] / np.sqrt(value) if value > 1e-12 * values[0] else 0.0 * vectors[:, r]
-        norms = np.zeros((2, 2))
-        norms[0] = squares_by_sign(vectors[:, r])
-        for t in range(len(tiles)):
-            combine(tiles[t], coefficients, right)
-            tiles[t, rows + r] = right[:TILE]
-            norms[1] += squares_by_sign(right[:TILE])
-        norms = np.sqrt(norms)
-        side = 0 if norms[0, 0] * norms[1, 0] > norms[0, 1] * norms[1, 1] else 1
-        sign = 1.0 - 2.0 * side
-        level = np.sqrt(np.sqrt(value) * norms[0, side] * norms[1, side])
-        scale = sign * level / max(norms[0, side], 1e-30)
+        u_squares = squares_by_sign(vectors[:, r])
+        v_squares = np.zeros(2)
+        for t in range(len(weights)):
+            combine(weights[t], coefficients, right)
+            factors[t, r * SIDES : (r + 1) * SIDES] = right[:SIDES]
+            v_squares += squares_by_sign(right[:SIDES])
+        side = 0 if u_squares[0] * v_squares[0] > u_squares[1] * v_squares[1] else 1
+        u_norm, v_norm = np.sqrt(u_squares[side]), np.sqrt(v_squares[side])
+        level = (1.0 - 2.0 * side) * np.sqrt(np.sqrt(value) * u_norm * v_norm)
+        scale = level / max(u_norm, 1e-30)
         for row in range(rows):
             entry = np.float32(vectors[row, r] * scale)
             spatial[r, row] = entry if entry >= small else mean
-        factor = np.float32(sign * level / max(norms[1, side], 1e-30))
-        for t in range(len(tiles)):
-            part = tiles[t, rows + r, : columns - t * TILE]
-            for j in range(len(part)):
-                entry = part[j] * factor
-                part[j] = entry if entry >= small else mean
+        factor = np.float32(level / max(v_norm, 1e-30))
+        for t in range(len(weights)):
+            for half in range(2):
+                place = (2 * r + half) * TILE
+                part = factors[t, place : place + min(TILE, max(0, channels[half] - t * TILE))]
+                for j in range(len(part)):
+                    entry = part[j] * factor
+                    part[j] = entry if entry >= small else mean
 
 
 @compiled
@@ -301,20 +339,25 @@ def squares_by_sign(values: Doubles | Floats) -> Doubles:  # pragma: no cover - 
 
 
 @compiled
-def residual(tiles: Floats, spatial: Floats) -> float:  # pragma: no cover - compiled
+def residual(weights: Floats, factors: Floats, spatial: Floats) -> float:  # pragma: no cover - compiled
     """Sum of the squares of X - W H."""
     rank, rows = spatial.shape
-    coefficients = np.empty((RANKS, tiles.shape[1]), np.float32)
-    difference = np.empty(RANKS * TILE, np.float32)
+    difference = np.empty((3, TILE), np.float32)
     squares = 0.0
-    for row in range(0, rows, RANKS):
-        coefficients[:] = ZERO
-        for i in range(min(RANKS, rows - row)):
-            coefficients[i, row + i] = ONE
-            coefficients[i, rows : rows + rank] = -spatial[:, row + i]
-        for t in range(len(tiles)):
-            combine(tiles[t], coefficients, difference)
-            squares += np.sum(difference * difference)
+    for t in range(len(weights)):
+        for row in range(rows):
+            w = weights[t, row * TILE : (row + 1) * TILE]
+            for half in range(2):
+                line = difference[half]
+                for j in range(TILE):
+                    line[j] = max(w[j] if half == 0 else -w[j], ZERO)
+                for r in range(rank):
+                    scale = spatial[r, row]
+                    part = factors[t, (2 * r + half) * TILE : (2 * r + half + 1) * TILE]
+                    for j in range(TILE):
+                        line[j] -= scale * part[j]
+                for j in range(TILE):
+                    squares += line[j] * line[j]
     return squares
 
 
@@ -336,21 +379,27 @@ def factorize_units(
         made: W, H, error and sweeps of each unit, zero on entry, to be written.
     """
     values, vectors = triplets
-    spatial, channel, error, iterations = made
+    made_spatial, made_channel, error, iterations = made
     rows, rank = vectors.shape[1:]
-    columns = channel.shape[2]
-    tiles = workspace(rows, columns, rank)
-    factors = np.zeros(((rank + RANKS - 1) // RANKS * RANKS, rows), np.float32)
+    width = data.shape[1] if signed else data.shape[2]
+    channels = (width, width if signed else 0)
+    weights, factors = workspace(rows, width, rank)
+    spatial = np.zeros((padded(rank, RANKS), padded(rows, ROWS)), np.float32)
     for u in range(len(data)):
-        peak = fill(data[u], signed, tiles)
+        peak = fill(data[u], signed, weights)
         iterations[u] = 1
         if peak == 0:
             continue
-        start(tiles, columns, peak, (values[u], vectors[u]), factors)
-        iterations[u] = descend(tiles, factors, limits[0], limits[1])
-        error[u] = np.sqrt(residual(tiles, factors)) * peak
+        factors[:] = ZERO
+        start((weights, factors), channels, peak, (values[u], vectors[u]), spatial)
+        iterations[u] = descend(weights, factors, spatial, limits)
+        error[u] = np.sqrt(residual(weights, factors, spatial)) * peak
         scale = np.float32(np.sqrt(peak))
-        spatial[u] = factors[:rank].T * scale
-        for t in range(len(tiles)):
-            part = channel[u, :, t * TILE : (t + 1) * TILE]
-            part[:] = tiles[t, rows : rows + rank, : part.shape[1]] * scale
+        made_spatial[u] = spatial[:rank, :rows].T * scale
+        for t in range(len(weights)):
+            for r in range(rank):
+                for half in range(2):
+                    first = half * width + t * TILE
+                    part = made_channel[u, r, first : min(first + TILE, half * width + channels[half])]
+                    place = (2 * r + half) * TILE
+                    part[:] = factors[t, place : place + len(part)] * scale

@@ -83,8 +83,8 @@ def _table(survey: BandingSurvey) -> Table:
                 "B is the mean over units of R − C, where R is the share of a unit's spatial variance that lies "
                 "between the rows of its kernels and C the share between columns, each kernel less its own mean. A "
                 f"direction is named where q < {SIGNIFICANT:g} and |B| ≥ {SMALLEST:g}; a layer is called banded from "
-                f"|B| = {BANDED_RAW:g} on raw kernels and {BANDED_SLIDES:g} on slides, the cut that gives the verdicts of "
-                "Petrov et al. (2021). Banded units are those whose slide has the layer's sign and at least "
+                f"|B| = {BANDED_RAW:g} on raw kernels and {BANDED_SLIDES:g} on slides, the cut that gives the "
+                "verdicts of Petrov et al. (2021). Banded units are those whose slide has the layer's sign and at least "
                 f"{BANDED_UNIT:g}."
             ),
             null=FLIP_NULL,

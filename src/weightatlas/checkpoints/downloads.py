@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import logging
 import socket
 import urllib.request
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -17,12 +16,13 @@ if TYPE_CHECKING:
 
 @contextmanager
 def quiet_downloads() -> Iterator[None]:
-    """Keep the hub's retries and torch's announcements off standard error; go to the cache at once when offline."""
+    """Keep the zoos' announcements off both standard streams, and go to the cache at once when offline."""
     logger = logging.getLogger("huggingface_hub")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
+    nowhere = io.StringIO()
     try:
-        with contextlib.redirect_stderr(io.StringIO()), _offline_where_unreachable():
+        with redirect_stdout(nowhere), redirect_stderr(nowhere), _offline_where_unreachable():
             yield
     finally:
         logger.setLevel(level)

@@ -162,7 +162,8 @@ def _list_layer(path: Path, root: h5py.Group, layer: str, layer_class: str, skip
     parameters = canonical_names(layer, [(weight, shape) for weight, shape, _, _ in found])
     for (weight, shape, dtype, nbytes), (inner, parameter) in zip(found, parameters, strict=True):
         depthwise = "depthwise" in inner or "depthwise" in layer_class.lower() or "depthwise" in weight.lower()
-        axes, merge = _order(parameter, shape, depthwise=depthwise)
+        is_table = "embeddings" in weight  # (words, features) in both
+        axes, merge = (None, None) if is_table else _order(parameter, shape, depthwise=depthwise)
         key = f"{module_path(layer, inner)}.{parameter}"
         yield Header(f"{layer}/{weight}", key, shape, dtype, nbytes, str(path), axes, merge)
 

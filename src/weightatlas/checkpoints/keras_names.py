@@ -25,7 +25,7 @@ ENDINGS: Final = (
     ("w", "", "weight"),
     ("b", "", "bias"),
 )
-"""How Keras's names end, the submodule that makes of it (separable convolutions have two), and torch's name.
+"""How Keras's names end, the submodule it is of in a separable convolution (which has two), and torch's name.
 
 Keras 1 calls `running_std` what is a variance.
 """
@@ -45,6 +45,8 @@ def canonical_names(layer: str, weights: Sequence[tuple[str, tuple[int, ...]]]) 
         [('', 'weight'), ('', 'bias')]
     """
     named = [_by_name(layer, weight) for weight, _ in weights]
+    if not any(name is not None and name[0].endswith("pointwise") for name in named):
+        named = [("", "weight") if name == ("depthwise", "weight") else name for name in named]
     for number, (_, shape) in enumerate(weights):
         if named[number] is None and len(shape) >= 2 and ("", "weight") not in named:
             named[number] = ("", "weight")

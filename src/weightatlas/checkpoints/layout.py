@@ -38,8 +38,7 @@ def arranged(tensor: torch.Tensor, header: Header) -> torch.Tensor:
     """A tensor as stored, in torch's order."""
     if header.axes is None:
         return tensor
-    tensor = tensor.permute(header.axes)
-    return tensor.reshape(header.merge) if header.merge is not None else tensor.contiguous()
+    return tensor.permute(header.axes).reshape(arranged_shape(header)).contiguous()
 
 
 def from_hwio(header: Header) -> Header:

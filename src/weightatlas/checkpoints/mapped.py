@@ -51,7 +51,7 @@ def from_bytes(
     if big_endian != (sys.byteorder == "big") and item > 1:
         part = item // 2 if dtype.startswith("complex") else item
         raw = torch.frombuffer(memory, dtype=torch.uint8, count=count * item, offset=offset)
-        return raw.reshape(-1, part).flip(1).contiguous().view(torch_dtype(dtype)).reshape(tuple(shape))
+        return raw.reshape(-1, part).flip(1).reshape(-1).view(torch_dtype(dtype)).reshape(tuple(shape))
     if offset % item:
         raw = torch.frombuffer(memory, dtype=torch.uint8, count=count * item, offset=offset)
         return raw.clone().view(torch_dtype(dtype)).reshape(tuple(shape))

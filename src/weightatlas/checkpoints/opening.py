@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, get_args
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 from weightatlas.checkpoints.checkpoint import Checkpoint, TensorInfo
 from weightatlas.checkpoints.contents import Contents, Layout
@@ -52,7 +52,7 @@ FORMATS: Final = (
 
 
 def open_checkpoint(
-    source: str | os.PathLike[str] | Mapping[str, torch.Tensor] | nn.Module, *, layout: Layout | None = None
+    source: str | os.PathLike[str] | Mapping[str, Any] | nn.Module, *, layout: Layout | None = None
 ) -> Checkpoint:
     """Open weights, wherever they are: list what is there from its headers; read each tensor when it is asked for.
 
@@ -65,7 +65,7 @@ def open_checkpoint(
     Wrappers around the weights are undone in `layer` and said in `notes`; `name` stays as it is in the file.
 
     Args:
-        source: a path, a zoo name, a module or a mapping of names to tensors.
+        source: a path, a zoo name, a module or a mapping of names to tensors (or numpy arrays).
         layout: how arrays are stored where their format does not say: "oihw" (the default) or "hwio". A shape that
             looks like the other one is said in `notes`, not guessed.
 

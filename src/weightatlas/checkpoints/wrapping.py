@@ -131,19 +131,19 @@ def unwrap(keys: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """
     notes: list[str] = []
     current = list(keys)
-    stripped = True
-    while stripped:
-        stripped = False
+    before = None
+    while before != current:
+        before = current
         for prefix in PREFIXES:
             shorter = _without_prefix(current, prefix)
             if shorter is not None:
                 notes.append(f"the prefix {prefix!r} was taken off every name")
-                current, stripped = shorter, True
-    for part in INSERTED:
-        shorter = [key.removeprefix(part).replace(f".{part}", ".") for key in current]
-        if shorter != current and len(set(shorter)) == len(set(current)):
-            notes.append(f"{part!r} was taken out of the names")
-            current = shorter
+                current = shorter
+        for part in INSERTED:
+            shorter = [key.removeprefix(part).replace(f".{part}", ".") for key in current]
+            if shorter != current and len(set(shorter)) == len(set(current)):
+                notes.append(f"{part!r} was taken out of the names")
+                current = shorter
     return tuple(current), tuple(notes)
 
 
