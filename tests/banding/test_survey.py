@@ -13,6 +13,7 @@ from weightatlas.banding import BandingSurvey, score, slides, survey, symmetries
 from weightatlas.banding.layer import slide_unit_scores
 from weightatlas.checkpoints import open_checkpoint
 from weightatlas.errors import SourceError
+from weightatlas.plate import Finding, Table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,7 +56,7 @@ def surveyed(state: dict[str, torch.Tensor]) -> BandingSurvey:
     return survey(open_checkpoint(state))
 
 
-def test_every_weight_is_a_row_and_every_skipped_one_has_a_reason(surveyed: BandingSurvey):
+def test_every_weight_is_a_row_and_every_skipped_one_has_a_reason(surveyed: BandingSurvey) -> None:
     rows = {row["layer"]: row for row in surveyed.rows()}
     reasons = {layer: row["skipped"] for layer, row in rows.items() if row["skipped"] is not None}
     for layer, word in {
@@ -75,7 +76,7 @@ def test_every_weight_is_a_row_and_every_skipped_one_has_a_reason(surveyed: Band
         assert all(rows[layer][field] is None for field in ("score", "p_value", "q_value", "direction", "units"))
 
 
-def test_planted_bands_are_found_in_both_directions_and_nowhere_else(surveyed: BandingSurvey):
+def test_planted_bands_are_found_in_both_directions_and_nowhere_else(surveyed: BandingSurvey) -> None:
     directions = {row["layer"]: (row["direction"], row["banded"]) for row in surveyed.rows() if row["score"]}
     assert directions == {
         "conv1": ("none", False),
@@ -85,7 +86,7 @@ def test_planted_bands_are_found_in_both_directions_and_nowhere_else(surveyed: B
     }
 
 
-def test_a_layer_gets_the_figures_it_would_get_alone(state: dict[str, torch.Tensor], surveyed: BandingSurvey):
+def test_a_layer_gets_the_figures_it_would_get_alone(state: dict[str, torch.Tensor], surveyed: BandingSurvey) -> None:
     for banding in surveyed.scored:
         alone = score(state[banding.tensor])
         assert banding.score is not None
@@ -98,7 +99,7 @@ def test_a_layer_gets_the_figures_it_would_get_alone(state: dict[str, torch.Tens
         np.testing.assert_array_equal(banding.slide_scores, slide_unit_scores(slides(state[banding.tensor])))
 
 
-def test_q_values_are_over_the_layers_tested_here(surveyed: BandingSurvey):
+def test_q_values_are_over_the_layers_tested_here(surveyed: BandingSurvey) -> None:
     tested = [row for row in surveyed.rows() if row["skipped"] is None]
     expected = false_discovery_control([row["p_value"] for row in tested])
     np.testing.assert_allclose([row["q_value"] for row in tested], expected)
@@ -109,7 +110,7 @@ def test_q_values_are_over_the_layers_tested_here(surveyed: BandingSurvey):
     )
 
 
-def test_banded_units_are_counted_with_the_layers_sign_beside_chance(surveyed: BandingSurvey):
+def test_banded_units_are_counted_with_the_layers_sign_beside_chance(surveyed: BandingSurvey) -> None:
     rows = {row["layer"]: row for row in surveyed.rows()}
     units = pd.DataFrame(surveyed.rows("units"))
     for layer, sign in (("conv3", 1), ("<script>alert(1)</script>", -1)):
@@ -119,7 +120,7 @@ def test_banded_units_are_counted_with_the_layers_sign_beside_chance(surveyed: B
     assert int(units.banded.fillna(value=False).sum()) == sum(row["banded_units"] or 0 for row in rows.values())
 
 
-def test_every_table_has_its_schema_for_every_row(surveyed: BandingSurvey):
+def test_every_table_has_its_schema_for_every_row(surveyed: BandingSurvey) -> None:
     for table, columns in surveyed.tables.items():
         rows = surveyed.rows(table)
         assert rows
@@ -131,20 +132,22 @@ def test_every_table_has_its_schema_for_every_row(surveyed: BandingSurvey):
         surveyed.rows("steps")
 
 
-def test_types_add_up_to_whole_layers(surveyed: BandingSurvey):
+def test_types_add_up_to_whole_layers(surveyed: BandingSurvey) -> None:
     frame = surveyed.frame("types").dropna(subset=["share"])
     np.testing.assert_allclose(frame.groupby("layer").share.sum(), 1.0)
 
 
-def test_a_source_without_kernels_says_so_in_every_row():
+def test_a_source_without_kernels_says_so_in_every_row() -> None:
     found = survey(open_checkpoint({"fc.weight": torch.ones(3, 4), "head.weight": torch.ones(2, 3)}))
     assert [row["skipped"] is not None for row in found.rows()] == [True, True]
-    (finding, table) = found.plates()
+    finding, table = found.plates()
+    assert isinstance(finding, Finding)
+    assert isinstance(table, Table)
     assert "no dense convolution" in finding.statement
     assert len(table.rows) == 2
 
 
-def test_a_matrix_is_read_over_the_map_it_is_given(state: dict[str, torch.Tensor]):
+def test_a_matrix_is_read_over_the_map_it_is_given(state: dict[str, torch.Tensor]) -> None:
     weight = state["conv3.weight"].reshape(32, -1)
     found = survey(open_checkpoint({"fc.weight": weight}), feature_maps={"fc": (16, 3, 3)})
     assert found.layers[0].score is not None
@@ -156,12 +159,14 @@ def test_a_matrix_is_read_over_the_map_it_is_given(state: dict[str, torch.Tensor
 
 
 @pytest.mark.parametrize("backend", ["threading", "loky", "dask"])
-def test_every_backend_gives_the_same_rows(state: dict[str, torch.Tensor], surveyed: BandingSurvey, backend: str):
+def test_every_backend_gives_the_same_rows(
+    state: dict[str, torch.Tensor], surveyed: BandingSurvey, backend: str
+) -> None:
     found = survey(open_checkpoint(state), jobs=2, backend=backend)  # type: ignore[arg-type]
     assert found.rows() == surveyed.rows()
 
 
-def test_a_live_model_is_a_source_and_progress_is_told():
+def test_a_live_model_is_a_source_and_progress_is_told() -> None:
     model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.Conv2d(8, 8, 3))
     told = []
     found = survey(model, with_slides=False, progress=lambda *report: told.append(report), jobs=1)
@@ -174,7 +179,7 @@ def test_a_live_model_is_a_source_and_progress_is_told():
 
 
 @pytest.mark.parametrize("suffix", ["csv", "json", "parquet", "npz", "svg", "png", "pdf", "html"])
-def test_a_survey_saves_by_suffix(surveyed: BandingSurvey, tmp_path: Path, suffix: str):
+def test_a_survey_saves_by_suffix(surveyed: BandingSurvey, tmp_path: Path, suffix: str) -> None:
     path = surveyed.save(tmp_path / f"survey.{suffix}")
     content = path.read_bytes()
     assert content
@@ -193,20 +198,20 @@ def test_a_survey_saves_by_suffix(surveyed: BandingSurvey, tmp_path: Path, suffi
         assert content.startswith(magic)
 
 
-def test_an_unknown_suffix_is_refused(surveyed: BandingSurvey, tmp_path: Path):
+def test_an_unknown_suffix_is_refused(surveyed: BandingSurvey, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="end the name in"):
         surveyed.save(tmp_path / "survey.docx")
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.reference
-def test_resnets_band_towards_their_end(reference: Path):
+def test_resnets_band_towards_their_end(reference: Path) -> None:
     """CIFAR-10 ResNets: the figures of the notes on weights that nobody here trained."""
     deep = survey(str(reference / "cifar_resnets" / "resnet56-4bfd9763.th"), with_slides=False).frame()
     scored = deep[deep.skipped.isna()].set_index("layer")
     assert scored.score.idxmax() == "layer3.8.conv2"
     assert scored.score["layer3.8.conv2"] == pytest.approx(0.415, abs=0.001)
-    late = scored.loc["layer3.4.conv2":"layer3.8.conv2"]  # type: ignore[misc]
+    late = scored.loc["layer3.4.conv2":"layer3.8.conv2"]
     assert len(late) == 9
     assert (late.direction == "horizontal").all()
     assert (late.q_value < 0.001).all()
@@ -220,7 +225,7 @@ def test_resnets_band_towards_their_end(reference: Path):
 
 
 @pytest.mark.reference
-def test_squeezenet_slides_band_where_the_notes_say(reference: Path):
+def test_squeezenet_slides_band_where_the_notes_say(reference: Path) -> None:
     found = survey(str(reference / "squeezenet" / "squeezenet_v1.1_notop.h5")).frame().set_index("layer")
     assert found.slide_score["fire3.expand3x3"] == pytest.approx(0.0, abs=0.05)
     assert found.slide_score["fire6.expand3x3"] == pytest.approx(0.0, abs=0.05)

@@ -10,7 +10,8 @@ TOP = np.array([2.0, 1.0, 1.0])
 
 def weight_with(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     weight = np.random.default_rng(0).normal(size=(64, 40, 3, 3))
-    return weight * rows[:, None] * columns[None, :]
+    shaped: np.ndarray = weight * rows[:, None] * columns[None, :]
+    return shaped
 
 
 @pytest.mark.parametrize(
@@ -23,12 +24,12 @@ def weight_with(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         (TOP, TOP, ["vertical flip", "horizontal flip"]),
     ],
 )
-def test_the_planted_symmetry_is_broken_and_no_other(rows: np.ndarray, columns: np.ndarray, broken: list[str]):
+def test_the_planted_symmetry_is_broken_and_no_other(rows: np.ndarray, columns: np.ndarray, broken: list[str]) -> None:
     tests = symmetries(weight_with(rows, columns))
     assert [test.symmetry for test in tests if test.broken] == broken
 
 
-def test_turning_the_kernel_exchanges_the_flips():
+def test_turning_the_kernel_exchanges_the_flips() -> None:
     weight = weight_with(TOP, np.ones(3))
     vertical, horizontal, turn = symmetries(weight)
     turned_vertical, turned_horizontal, turned_turn = symmetries(weight.swapaxes(2, 3))
@@ -40,14 +41,14 @@ def test_turning_the_kernel_exchanges_the_flips():
     assert flipped_vertical.p_value == vertical.p_value
 
 
-def test_the_vertical_imbalance_is_energy_above_less_below():
+def test_the_vertical_imbalance_is_energy_above_less_below() -> None:
     weight = weight_with(TOP, np.ones(3))
     energy = (weight**2).sum(axis=(1, 3))
     expected = (energy[:, 0] - energy[:, 2]) / energy.sum(axis=1)
     np.testing.assert_allclose(symmetries(weight)[0].unit_scores, expected)
 
 
-def test_the_quarter_turn_is_the_banding_score():
+def test_the_quarter_turn_is_the_banding_score() -> None:
     weight = weight_with(TOP, np.ones(3))
     turn = symmetries(weight, seed=4)[2]
     found = score(weight, seed=4)

@@ -37,7 +37,7 @@ def rows_of(text: str) -> list[dict[str, object]]:
     return rows
 
 
-def test_layers_prints_flat_rows_with_one_schema(checkpoint: str, capsys: pytest.CaptureFixture[str]):
+def test_layers_prints_flat_rows_with_one_schema(checkpoint: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert application.run(["layers", checkpoint, "--format", "json"]) == 0
     rows = rows_of(capsys.readouterr().out)
     assert [row["layer"] for row in rows] == ["conv1", "conv2", "fc", "fc"]
@@ -46,7 +46,7 @@ def test_layers_prints_flat_rows_with_one_schema(checkpoint: str, capsys: pytest
     assert rows[0]["dtype"] == "float32"
 
 
-def test_banding_says_why_a_layer_has_no_score(checkpoint: str, capsys: pytest.CaptureFixture[str]):
+def test_banding_says_why_a_layer_has_no_score(checkpoint: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert application.run(["banding", checkpoint, "--format", "jsonl"]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [row["layer"] for row in rows] == ["conv1", "conv2", "fc"]
@@ -59,7 +59,7 @@ def test_banding_says_why_a_layer_has_no_score(checkpoint: str, capsys: pytest.C
 
 
 @pytest.mark.parametrize("table", ["layers", "units", "symmetries", "types"])
-def test_every_table_of_banding_prints(checkpoint: str, capsys: pytest.CaptureFixture[str], table: str):
+def test_every_table_of_banding_prints(checkpoint: str, capsys: pytest.CaptureFixture[str], table: str) -> None:
     assert application.run(["banding", checkpoint, "--table", table, "--format", "json"]) == 0
     rows = rows_of(capsys.readouterr().out)
     assert len({tuple(row) for row in rows}) == 1
@@ -67,7 +67,7 @@ def test_every_table_of_banding_prints(checkpoint: str, capsys: pytest.CaptureFi
     assert {row["layer"] for row in measured} == {"conv1"}
 
 
-def test_the_same_seed_gives_the_same_bytes(checkpoint: str, capsys: pytest.CaptureFixture[str]):
+def test_the_same_seed_gives_the_same_bytes(checkpoint: str, capsys: pytest.CaptureFixture[str]) -> None:
     texts = []
     for jobs in ("1", "2"):
         assert application.run(["banding", checkpoint, "--format", "json", "--seed", "3", "--jobs", jobs]) == 0
@@ -75,7 +75,7 @@ def test_the_same_seed_gives_the_same_bytes(checkpoint: str, capsys: pytest.Capt
     assert texts[0] == texts[1]
 
 
-def test_one_bad_source_of_two_leaves_the_other_done(checkpoint: str, capsys: pytest.CaptureFixture[str]):
+def test_one_bad_source_of_two_leaves_the_other_done(checkpoint: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert application.run(["layers", "absent.pt", checkpoint, "--format", "json"]) == 1
     printed = capsys.readouterr()
     assert len(rows_of(printed.out)) == 4
@@ -95,14 +95,14 @@ def test_one_bad_source_of_two_leaves_the_other_done(checkpoint: str, capsys: py
         ["nonsense"],
     ],
 )
-def test_wrong_usage_is_told_from_bad_input(arguments: list[str], capsys: pytest.CaptureFixture[str]):
+def test_wrong_usage_is_told_from_bad_input(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert application.run(arguments) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err
 
 
-def test_output_goes_to_the_file_in_the_format_of_its_name(checkpoint: str, tmp_path: Path):
+def test_output_goes_to_the_file_in_the_format_of_its_name(checkpoint: str, tmp_path: Path) -> None:
     for name in ("rows.csv", "rows.json", "rows.jsonl", "rows.txt", "arrays.npz", "chart.svg", "chart.png"):
         assert application.run(["banding", checkpoint, "--output", str(tmp_path / name)]) == 0
         assert (tmp_path / name).stat().st_size > 0
@@ -111,12 +111,14 @@ def test_output_goes_to_the_file_in_the_format_of_its_name(checkpoint: str, tmp_
     assert first.startswith("conv1,conv1.weight,16x8x3x3,")
 
 
-def test_an_output_without_a_known_suffix_is_wrong_usage(checkpoint: str, capsys: pytest.CaptureFixture[str]):
+def test_an_output_without_a_known_suffix_is_wrong_usage(checkpoint: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert application.run(["layers", checkpoint, "--output", "rows.docx"]) == 2
     assert ".json" in capsys.readouterr().err
 
 
-def test_interrupting_leaves_130(checkpoint: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+def test_interrupting_leaves_130(
+    checkpoint: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
@@ -125,14 +127,15 @@ def test_interrupting_leaves_130(checkpoint: str, monkeypatch: pytest.MonkeyPatc
     assert capsys.readouterr().err == "weightatlas: interrupted\n"
 
 
-def test_a_full_disk_is_one_line(checkpoint: str, capsys: pytest.CaptureFixture[str]):
+def test_a_full_disk_is_one_line(checkpoint: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert application.run(["layers", checkpoint, "--output", "/proc/nowhere/rows.json"]) == 1
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
-def test_a_fully_connected_layer_is_scored_over_its_map(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_fully_connected_layer_is_scored_over_its_map(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "fc.npz"
-    np.savez(path, **{"fc.weight": np.random.default_rng(0).normal(size=(12, 72)).astype(np.float32)})
+    weight = np.random.default_rng(0).normal(size=(12, 72)).astype(np.float32)
+    np.savez(path, allow_pickle=False, **{"fc.weight": weight})
     assert application.run(["banding", str(path), "--feature-map", "fc=8x3x3", "--format", "json"]) == 0
     (row,) = rows_of(capsys.readouterr().out)
     assert row["units"] == 12
@@ -145,12 +148,14 @@ def run_python(code: str) -> str:
 
 
 @pytest.mark.parametrize("code", ["import weightatlas", "from weightatlas.cli import application"])
-def test_importing_loads_neither_torch_nor_pandas(code: str):
-    heavy = run_python(f"{code}\nimport sys; print(sorted({{'torch', 'pandas', 'numba', 'altair'}} & sys.modules.keys()))")
+def test_importing_loads_neither_torch_nor_pandas(code: str) -> None:
+    heavy = run_python(
+        f"{code}\nimport sys; print(sorted({{'torch', 'pandas', 'numba', 'altair'}} & sys.modules.keys()))"
+    )
     assert heavy.strip() == "[]"
 
 
-def test_listing_loads_neither_torch_nor_pandas(tmp_path: Path):
+def test_listing_loads_neither_torch_nor_pandas(tmp_path: Path) -> None:
     from safetensors.numpy import save_file
 
     path = tmp_path / "model.safetensors"
@@ -164,6 +169,6 @@ def test_listing_loads_neither_torch_nor_pandas(tmp_path: Path):
     assert json.loads(heavy)[0]["layer"] == "conv1"
 
 
-def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]):
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert application.run(["--version"]) == 0
     assert capsys.readouterr().out.strip() == __version__

@@ -4,7 +4,7 @@ import pytest
 
 from weightatlas.cli.terminal import TerminalColumn, terminal_table, written
 
-ROWS = [
+ROWS: list[dict[str, object]] = [
     {"layer": "conv1", "score": 0.1234, "banded": True, "source": "a", "skipped": None},
     {"layer": "conv2", "score": -0.5, "banded": False, "source": "a", "skipped": None},
     {"layer": "fc", "score": None, "banded": None, "source": "a", "skipped": "a matrix"},
@@ -13,7 +13,7 @@ ROWS = [
 COLUMNS = ("layer", "score", "banded", "source", "skipped")
 
 
-def test_figures_stand_in_columns_and_reasons_are_counted_once():
+def test_figures_stand_in_columns_and_reasons_are_counted_once() -> None:
     lines = terminal_table(ROWS, COLUMNS, width=80).splitlines()
     assert lines[0].split() == ["layer", "score", "banded"]
     assert lines[2].split() == ["conv1", "+0.123", "yes"]
@@ -22,25 +22,25 @@ def test_figures_stand_in_columns_and_reasons_are_counted_once():
     assert lines[-1] == "not measured, 2 rows: a matrix"
 
 
-def test_several_sources_are_told_apart():
+def test_several_sources_are_told_apart() -> None:
     rows = [ROWS[0], ROWS[1] | {"source": "b"}]
     assert "source" in terminal_table(rows, COLUMNS, width=80).splitlines()[0]
 
 
-def test_columns_can_be_chosen_and_named():
+def test_columns_can_be_chosen_and_named() -> None:
     table = terminal_table(ROWS, COLUMNS, shown=[TerminalColumn("score", "B")], width=80)
     assert table.splitlines()[0].split() == ["B"]
 
 
-def test_only_skipped_rows_make_no_empty_table():
+def test_only_skipped_rows_make_no_empty_table() -> None:
     assert terminal_table(ROWS[2:], COLUMNS, width=80) == "not measured, 2 rows: a matrix"
 
 
-def test_no_rows_make_no_text():
+def test_no_rows_make_no_text() -> None:
     assert terminal_table([], COLUMNS) == ""
 
 
-def test_markup_in_a_name_is_text():
+def test_markup_in_a_name_is_text() -> None:
     rows = [ROWS[0] | {"layer": "[red]x[/red] <script>"}]
     assert "[red]x[/red] <script>" in terminal_table(rows, COLUMNS, width=100)
 
@@ -62,5 +62,5 @@ def test_markup_in_a_name_is_text():
         (True, "flag", "yes"),
     ],
 )
-def test_cells(value: object, form: str, text: str):
+def test_cells(value: object, form: str, text: str) -> None:
     assert written(value, form) == text  # type: ignore[arg-type]

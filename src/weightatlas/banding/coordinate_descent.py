@@ -39,13 +39,13 @@ def compiled(function: Function) -> Function:
 
 
 @compiled
-def padded(count: int, group: int) -> int:  # pragma: no cover - compiled
+def padded(count: int, group: int) -> int:  # pragma: no cover
     """Return the next multiple of `group`."""
     return (count + group - 1) // group * group
 
 
 @compiled
-def workspace(rows: int, channels: int, rank: int) -> tuple[Floats, Floats]:  # pragma: no cover - compiled
+def workspace(rows: int, channels: int, rank: int) -> tuple[Floats, Floats]:  # pragma: no cover
     """Tiles for the weights, (tiles, padded rows * TILE), and for H, (tiles, padded rank * SIDES)."""
     tiles = padded(channels, TILE) // TILE
     weights = np.zeros((tiles, padded(rows, ROWS) * TILE), np.float32)
@@ -53,16 +53,15 @@ def workspace(rows: int, channels: int, rank: int) -> tuple[Floats, Floats]:  # 
 
 
 @compiled
-def fill(unit: Floats, signed: bool, weights: Floats) -> float:  # pragma: no cover - compiled
+def fill(unit: Floats, signed: bool, weights: Floats) -> float:  # pragma: no cover
     """Lay a unit into tiles, divided by its largest entry, and return that entry."""
     peak = float(np.max(np.abs(unit)))
     if peak == 0:
         return peak
     inverse = np.float32(1 / peak)
     by_row = unit.T if signed else unit
-    rows, channels = by_row.shape
     for t in range(len(weights)):
-        for row in range(rows):
+        for row in range(len(by_row)):
             source = by_row[row, t * TILE : (t + 1) * TILE]
             place = weights[t, row * TILE : (row + 1) * TILE]
             for j in range(len(source)):
@@ -71,7 +70,7 @@ def fill(unit: Floats, signed: bool, weights: Floats) -> float:  # pragma: no co
 
 
 @compiled
-def combine(weights: Floats, coefficients: Floats, out: Floats) -> None:  # pragma: no cover - compiled
+def combine(weights: Floats, coefficients: Floats, out: Floats) -> None:  # pragma: no cover
     """Set out, (RANKS * SIDES), to coefficients, (RANKS, rows), times both halves of a tile's X."""
     out[:] = ZERO
     for row in range(0, len(weights) // TILE, ROWS):
@@ -92,7 +91,7 @@ def combine(weights: Floats, coefficients: Floats, out: Floats) -> None:  # prag
 
 
 @compiled
-def accumulate(weights: Floats, factors: Floats, products: Floats) -> None:  # pragma: no cover - compiled
+def accumulate(weights: Floats, factors: Floats, products: Floats) -> None:  # pragma: no cover
     """Add to products, (RANKS, rows), factors, (RANKS * SIDES), times the transpose of a tile's X.
 
     A weight is positive or negative, so it meets one of a factor's halves: one product in place of two.
@@ -127,7 +126,7 @@ def accumulate(weights: Floats, factors: Floats, products: Floats) -> None:  # p
 
 
 @compiled
-def couple(factors: Floats, coefficients: Floats, out: Floats) -> None:  # pragma: no cover - compiled
+def couple(factors: Floats, coefficients: Floats, out: Floats) -> None:  # pragma: no cover
     """Add to out, RANKS rows end to end, coefficients, (RANKS, RANKS), times factors, laid out alike."""
     n = len(factors) // RANKS
     a0, a1, a2 = coefficients[0]
@@ -141,72 +140,76 @@ def couple(factors: Floats, coefficients: Floats, out: Floats) -> None:  # pragm
 
 
 @compiled
-def inner(left: Floats, right: Floats, out: Floats) -> None:  # pragma: no cover - compiled
+def inner(left: Floats, right: Floats, out: Floats) -> None:  # pragma: no cover
     """Add to out, (RANKS, RANKS), the inner products of RANKS rows end to end with RANKS others."""
     n = len(left) // RANKS
+    a0 = a1 = a2 = b0 = b1 = b2 = c0 = c1 = c2 = ZERO
+    for j in range(n):
+        l0, l1, l2 = left[j], left[n + j], left[2 * n + j]
+        r0, r1, r2 = right[j], right[n + j], right[2 * n + j]
+        a0 += l0 * r0
+        a1 += l0 * r1
+        a2 += l0 * r2
+        b0 += l1 * r0
+        b1 += l1 * r1
+        b2 += l1 * r2
+        c0 += l2 * r0
+        c1 += l2 * r1
+        c2 += l2 * r2
+    sums = ((a0, a1, a2), (b0, b1, b2), (c0, c1, c2))
     for r in range(RANKS):
-        a = left[r * n : (r + 1) * n]
         for s in range(RANKS):
-            b = right[s * n : (s + 1) * n]
-            total = ZERO
-            for j in range(n):
-                total += a[j] * b[j]
-            out[r, s] += total
+            out[r, s] += sums[r][s]
 
 
 @compiled
-def step(factors: Floats, slopes: Floats, gram: Floats) -> float:  # pragma: no cover - compiled
+def step(factors: Floats, products: Floats, gram: Floats) -> float:  # pragma: no cover
     """Move RANKS rows of factors to their minima in turn; return the sum of their projected gradients.
 
     Args:
         factors: (RANKS * n) rows end to end.
-        slopes: (RANKS * n) their gradients before the step.
-        gram: (RANKS, RANKS) the second derivatives. Where one is 0 so is the slope, and the row stays.
+        products: (RANKS * n) their products with X, less what other factors explain: gradient = gram F - products.
+        gram: (RANKS, RANKS) the second derivatives. Where one is 0 so is the gradient, and the row stays.
     """
     n = len(factors) // RANKS
-    inverse = np.zeros(RANKS, np.float32)
-    for r in range(RANKS):
-        if gram[r, r] > ZERO:
-            inverse[r] = ONE / gram[r, r]
-    i0, i1, i2 = inverse
-    g01, g02, g12 = gram[0, 1], gram[0, 2], gram[1, 2]
-    first, second, third = factors[:n], factors[n : 2 * n], factors[2 * n : 3 * n]
+    g00, g01, g02 = gram[0]
+    g11, g12, g22 = gram[1, 1], gram[1, 2], gram[2, 2]
+    i0 = ONE / g00 if g00 > ZERO else ZERO
+    i1 = ONE / g11 if g11 > ZERO else ZERO
+    i2 = ONE / g22 if g22 > ZERO else ZERO
     violation = ZERO
     for j in range(n):
-        f0, f1, f2 = first[j], second[j], third[j]
-        s0 = slopes[j]
-        moved = max(f0 - s0 * i0, ZERO)
-        first[j] = moved
-        s1 = slopes[n + j] + g01 * (moved - f0)
-        s2 = slopes[2 * n + j] + g02 * (moved - f0)
-        moved = max(f1 - s1 * i1, ZERO)
-        second[j] = moved
-        s2 += g12 * (moved - f1)
-        third[j] = max(f2 - s2 * i2, ZERO)
-        violation += abs(min(s0, ZERO) if f0 == ZERO else s0)
-        violation += abs(min(s1, ZERO) if f1 == ZERO else s1)
-        violation += abs(min(s2, ZERO) if f2 == ZERO else s2)
+        f0, f1, f2 = factors[j], factors[n + j], factors[2 * n + j]
+        slope = g00 * f0 + g01 * f1 + g02 * f2 - products[j]
+        violation += abs(min(slope, ZERO) if f0 == ZERO else slope)
+        f0 = max(f0 - slope * i0, ZERO)
+        slope = g01 * f0 + g11 * f1 + g12 * f2 - products[n + j]
+        violation += abs(min(slope, ZERO) if f1 == ZERO else slope)
+        f1 = max(f1 - slope * i1, ZERO)
+        slope = g02 * f0 + g12 * f1 + g22 * f2 - products[2 * n + j]
+        violation += abs(min(slope, ZERO) if f2 == ZERO else slope)
+        f2 = max(f2 - slope * i2, ZERO)
+        factors[j], factors[n + j], factors[2 * n + j] = f0, f1, f2
     return float(violation)
 
 
 @compiled
-def step_all(factors: Floats, slopes: Floats, gram: Floats) -> float:  # pragma: no cover - compiled
-    """Step all factors, (rank * n) end to end; slopes holds the part of their gradients that X gives."""
+def step_all(factors: Floats, products: Floats, gram: Floats) -> float:  # pragma: no cover
+    """Step all factors, (rank * n) end to end; `products`, their products with X, is used up."""
     rank = len(gram)
     n = len(factors) // rank
     violation = 0.0
     for r in range(0, rank, RANKS):
-        own = slopes[r * n : (r + RANKS) * n]
+        own = products[r * n : (r + RANKS) * n]
         for s in range(0, rank, RANKS):
-            couple(factors[s * n : (s + RANKS) * n], gram[r : r + RANKS, s : s + RANKS], own)
+            if s != r:
+                couple(factors[s * n : (s + RANKS) * n], -gram[r : r + RANKS, s : s + RANKS], own)
         violation += step(factors[r * n : (r + RANKS) * n], own, gram[r : r + RANKS, r : r + RANKS])
     return violation
 
 
 @compiled
-def measure(
-    weights: Floats, factors: Floats, products: Floats, gram: Floats
-) -> None:  # pragma: no cover - compiled
+def measure(weights: Floats, factors: Floats, products: Floats, gram: Floats) -> None:  # pragma: no cover
     """Add a tile's part of H X', (rank, rows), and of H H', (rank, rank)."""
     for r in range(0, len(gram), RANKS):
         own = factors[r * SIDES : (r + RANKS) * SIDES]
@@ -216,24 +219,18 @@ def measure(
 
 
 @compiled
-def descend(
-    weights: Floats, factors: Floats, spatial: Floats, limits: tuple[int, float]
-) -> int:  # pragma: no cover - compiled
-    """Sweep W, (rank, padded rows), then H, until the sum of projected gradients is small beside the first sweep's.
-
-    Returns:
-        the sweeps made.
-    """
+def descend(weights: Floats, factors: Floats, spatial: Floats, limits: tuple[int, float]) -> int:  # pragma: no cover
+    """Sweep W, (rank, padded rows), then H, until the projected gradients are small; return the number of sweeps."""
     rank = len(spatial)
     products = np.zeros(spatial.shape, np.float32)
     gram = np.zeros((rank, rank), np.float32)
     spatial_gram = np.zeros((rank, rank), np.float32)
-    slopes = np.empty(rank * SIDES, np.float32)
+    projected = np.empty(rank * SIDES, np.float32)
     for t in range(len(weights)):
         measure(weights[t], factors[t], products, gram)
     first = 0.0
     for sweep in range(1, limits[0] + 1):
-        violation = step_all(spatial.reshape(-1), -products.reshape(-1), gram)
+        violation = step_all(spatial.reshape(-1), products.reshape(-1), gram)
         spatial_gram[:] = ZERO
         for r in range(0, rank, RANKS):
             for s in range(0, rank, RANKS):
@@ -243,8 +240,8 @@ def descend(
         gram[:] = ZERO
         for t in range(len(weights)):
             for r in range(0, rank, RANKS):
-                combine(weights[t], -spatial[r : r + RANKS], slopes[r * SIDES : (r + RANKS) * SIDES])
-            violation += step_all(factors[t], slopes, spatial_gram)
+                combine(weights[t], spatial[r : r + RANKS], projected[r * SIDES : (r + RANKS) * SIDES])
+            violation += step_all(factors[t], projected, spatial_gram)
             measure(weights[t], factors[t], products, gram)
         if sweep == 1:
             first = violation
@@ -254,7 +251,7 @@ def descend(
 
 
 @compiled
-def gram_matrices(data: Floats, signed: bool) -> Doubles:  # pragma: no cover - compiled
+def gram_matrices(data: Floats, signed: bool) -> Doubles:  # pragma: no cover
     """X X' of every unit, X divided by its largest entry: (units, m, m)."""
     rows = data.shape[2] if signed else data.shape[1]
     channels = data.shape[1] if signed else data.shape[2]
@@ -285,7 +282,7 @@ def start(
     peak: float,
     triplets: tuple[Doubles, Doubles],
     spatial: Floats,
-) -> None:  # pragma: no cover - compiled
+) -> None:  # pragma: no cover
     """Set W and H by NNDSVDa from eigenvalues and eigenvectors of X X', the largest first.
 
     Of each singular pair the positive or the negative part is kept, whichever is larger; what is near 0 becomes the
@@ -329,7 +326,7 @@ def start(
 
 
 @compiled
-def squares_by_sign(values: Doubles | Floats) -> Doubles:  # pragma: no cover - compiled
+def squares_by_sign(values: Doubles | Floats) -> Doubles:  # pragma: no cover
     """Sums of squares of the positive and of the negative entries."""
     positive = negative = 0.0
     for value in values:
@@ -339,25 +336,23 @@ def squares_by_sign(values: Doubles | Floats) -> Doubles:  # pragma: no cover - 
 
 
 @compiled
-def residual(weights: Floats, factors: Floats, spatial: Floats) -> float:  # pragma: no cover - compiled
+def residual(weights: Floats, factors: Floats, spatial: Floats) -> float:  # pragma: no cover
     """Sum of the squares of X - W H."""
     rank, rows = spatial.shape
-    difference = np.empty((3, TILE), np.float32)
+    line = np.empty(TILE, np.float32)
     squares = 0.0
     for t in range(len(weights)):
         for row in range(rows):
             w = weights[t, row * TILE : (row + 1) * TILE]
             for half in range(2):
-                line = difference[half]
+                sign = ONE if half == 0 else -ONE
                 for j in range(TILE):
-                    line[j] = max(w[j] if half == 0 else -w[j], ZERO)
+                    line[j] = max(sign * w[j], ZERO)
                 for r in range(rank):
-                    scale = spatial[r, row]
                     part = factors[t, (2 * r + half) * TILE : (2 * r + half + 1) * TILE]
                     for j in range(TILE):
-                        line[j] -= scale * part[j]
-                for j in range(TILE):
-                    squares += line[j] * line[j]
+                        line[j] -= spatial[r, row] * part[j]
+                squares += np.sum(line * line)
     return squares
 
 
@@ -368,7 +363,7 @@ def factorize_units(
     triplets: tuple[Doubles, Doubles],
     limits: tuple[int, float],
     made: tuple[Floats, Floats, Doubles, npt.NDArray[np.int64]],
-) -> None:  # pragma: no cover - compiled
+) -> None:  # pragma: no cover
     """Solve each unit of a slab in one workspace.
 
     Args:

@@ -6,7 +6,7 @@ from itertools import permutations
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Real
 from scipy.optimize import linear_sum_assignment
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ ROUNDS: Final = 200
 """The sum of similarities grows in every round and permutations are finite, so rounds end; a bound for the proof."""
 
 
-def match_factors(factors: Float[Array, "units h w k"]) -> Float[Array, "units h w k"]:
+def match_factors(factors: Real[Array, "units h w k"]) -> Real[Array, "units h w k"]:
     r"""Permute each unit's factors so that factor r means the same in all units.
 
     With each factor scaled to length 1, the permutations \(\pi_u\) and the layout M maximise

@@ -15,6 +15,9 @@ Floats = npt.NDArray[np.float32]
 SLAB = 16
 """Units a thread takes at a time: enough to hide the hand-over, few enough that the threads end together."""
 
+SERIAL = 1e9
+"""Multiplications below which threads cost more than they save: to hand work out and back takes some 20 ms."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Factorization:
@@ -149,5 +152,6 @@ def _factorize(
         results = (made.spatial[slab], made.channel[slab], made.error[slab], made.iterations[slab])
         factorize_units(data[slab], signed, leading, limits, results)
 
-    parallel_map(solve, range(0, units, SLAB), jobs=jobs)
+    small = units * rows * columns * rank * limits[0] < SERIAL
+    parallel_map(solve, range(0, units, SLAB), jobs=1 if small else jobs)
     return made

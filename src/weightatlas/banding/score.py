@@ -253,7 +253,7 @@ def direction_of(value: float, q_value: float) -> Direction:
     return "horizontal" if value > 0 else "vertical"
 
 
-def mean_of_finite(values: Float[Array, " n"]) -> float:
+def mean_of_finite(values: Float[Array, "*shape"]) -> float:
     """Mean over the units that have a figure; NaN if none has."""
     finite = values[np.isfinite(values)]
     return float(finite.mean()) if len(finite) else float("nan")
