@@ -13,7 +13,7 @@ from weightatlas.banding import BandingSurvey, score, slides, survey, symmetries
 from weightatlas.banding.layer import slide_unit_scores
 from weightatlas.checkpoints import open_checkpoint
 from weightatlas.errors import SourceError
-from weightatlas.plate import Finding, Table
+from weightatlas.plate import Chart, Finding, Table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -128,7 +128,7 @@ def test_every_table_has_its_schema_for_every_row(surveyed: BandingSurvey) -> No
         assert columns[-1] == "skipped"
         assert list(surveyed.frame(table).columns) == list(columns)
         json.dumps(rows, allow_nan=False)
-    with pytest.raises(KeyError, match="there is layers, units, symmetries, types"):
+    with pytest.raises(KeyError, match="there is layers, units, symmetries, types, profiles"):
         surveyed.rows("steps")
 
 
@@ -152,6 +152,11 @@ def test_a_matrix_is_read_over_the_map_it_is_given(state: dict[str, torch.Tensor
     found = survey(open_checkpoint({"fc.weight": weight}), feature_maps={"fc": (16, 3, 3)})
     assert found.layers[0].score is not None
     assert found.layers[0].score.score == score(state["conv3.weight"]).score
+    profiles = found.frame("profiles")
+    assert list(profiles.groupby("axis").share.sum().round(9)) == [1.0, 1.0]
+    assert profiles.feature_map.all()
+    keys = [plate.heading.key for plate in found.plates() if isinstance(plate, Chart)]
+    assert "profiles" in keys
     wrong = survey(open_checkpoint({"fc.weight": weight}), feature_maps={"fc": (16, 4, 4)})
     assert "does not read a map" in str(wrong.layers[0].skipped)
     with pytest.raises(SourceError, match="no layer named head"):

@@ -58,7 +58,7 @@ def test_banding_says_why_a_layer_has_no_score(checkpoint: str, capsys: pytest.C
     assert list(rows[0])[-1] == "skipped"
 
 
-@pytest.mark.parametrize("table", ["layers", "units", "symmetries", "types"])
+@pytest.mark.parametrize("table", ["layers", "units", "symmetries", "types", "profiles"])
 def test_every_table_of_banding_prints(checkpoint: str, capsys: pytest.CaptureFixture[str], table: str) -> None:
     assert application.run(["banding", checkpoint, "--table", table, "--format", "json"]) == 0
     rows = rows_of(capsys.readouterr().out)
@@ -144,7 +144,8 @@ def test_a_fully_connected_layer_is_scored_over_its_map(tmp_path: Path, capsys: 
 
 
 def run_python(code: str) -> str:
-    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout  # noqa: S603 - our own code
 
 
 @pytest.mark.parametrize("code", ["import weightatlas", "from weightatlas.cli import application"])

@@ -120,10 +120,20 @@ def prepared(spec: Mapping[str, Any], *, fluid: bool) -> dict[str, Any]:
 
 def compound(spec: Mapping[str, Any]) -> bool:
     """Whether a figure is made of several views side by side or stacked, whose width is the sum of theirs."""
+    return faceted(spec) or any(part in spec for part in ("concat", "hconcat", "vconcat"))
+
+
+def faceted(spec: Mapping[str, Any]) -> bool:
+    """Whether a figure is one view repeated under headers, where the title of the vertical axis would meet them."""
     encoding = spec.get("encoding") or {}
-    return any(part in spec for part in ("facet", "repeat", "concat", "hconcat", "vconcat")) or any(
-        channel in encoding for channel in ("facet", "row", "column")
-    )
+    return "facet" in spec or "repeat" in spec or any(channel in encoding for channel in ("facet", "row", "column"))
+
+
+def facet_theme(dark: bool = False) -> dict[str, Any]:
+    """The theme with vertical axes titled along themselves and not above, for `faceted` figures."""
+    config = theme(dark)
+    axis = {key: value for key, value in config["axisY"].items() if not key.startswith("title")}
+    return {**config, "axisY": axis}
 
 
 def save_chart(spec: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:
@@ -152,7 +162,9 @@ def save_chart(spec: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:
         message = f"cannot draw a chart as {target.name!r}: end the name in .svg, .png or .pdf"
         raise ValueError(message)
     text = json.dumps(prepared(spec, fluid=False))
-    config = {**theme(), "background": PAPER} if suffix == ".png" else theme()
+    config = facet_theme() if faceted(spec) else theme()
+    if suffix == ".png":
+        config["background"] = PAPER
     if suffix == ".svg":
         content = vl_convert.vegalite_to_svg(text, config=config).encode()
     elif suffix == ".png":

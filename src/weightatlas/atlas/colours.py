@@ -24,7 +24,7 @@ DARK: Final = {
     PAPER: "#151513",
     GREY: "#a5a39b",
     RULE: "#34332f",
-    NULL: "#33322d",
+    NULL: "#403f38",
     ACCENT: "#e88f63",
     VERTICAL: "#6db3e3",
     "#b8860b": "#d9ac3d",

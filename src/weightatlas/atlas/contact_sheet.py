@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from xml.sax.saxutils import escape
 
-from PIL import Image, ImageDraw, ImageFont
+import vl_convert
+from PIL import Image
 
 from weightatlas.atlas.sprites import arrange, checked, png_uri, similarity
 from weightatlas.files import replacing
@@ -21,36 +24,53 @@ if TYPE_CHECKING:
 
     from weightatlas.plate import SlideLayer, Slides
 
-WIDTH: Final = 720
-LABELS: Final = 190
-UNIT: Final = 18
-LINE: Final = 14
-SPACE: Final = 26
-TEXT: Final = 11
-PNG_SCALE: Final = 2
-CHARACTERS: Final = 30
+WIDTH: Final = 724
+LABELS: Final = 180
+UNIT: Final = 15
+GAP: Final = 2
+COLUMNS: Final = 32
+LINE: Final = 13
+SPACE: Final = 22
+MARGIN: Final = 8
+TEXT: Final = 10
+CHARACTERS: Final = 27
 """Characters of a label that fit beside the units; longer names go on in the next line."""
+SCALE: Final = 2
+"""Pixels a point, of the units and of a `.png`."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """One layer, placed: lines of text at the left, a magnified sheet of its units at the right."""
+    """One layer, placed: lines of text at the left, its units at the right.
+
+    Attributes:
+        top: where it begins, in points.
+        lines: text and colour; those of the name come first.
+        name_lines: how many of them are the name.
+        pixels: the units, `SCALE` pixels a point; None if there is nothing to draw.
+        marked: whether the layer is what the title speaks of.
+    """
 
     top: int
-    lines: tuple[tuple[str, str], ...]  # text and colour; the first is the name
+    lines: tuple[tuple[str, str], ...]
+    name_lines: int
     pixels: npt.NDArray[np.uint8] | None
-    size: tuple[int, int]
     marked: bool
+
+    @property
+    def height(self) -> float:
+        """In points."""
+        return max(len(self.lines) * LINE, 0 if self.pixels is None else self.pixels.shape[0] / SCALE)
 
 
 def save_contact_sheet(slides: Slides, path: str | os.PathLike[str]) -> Path:
     """Draw tissue slides as one picture, each layer labelled with its name and facts, whole or not at all.
 
-    Units stand in order of similarity, about 18 points wide, magnified by whole numbers so that weights stay squares.
+    Units stand in order of similarity, about 15 points wide; every weight is a square of whole pixels.
 
     Args:
         slides: the plate.
-        path: ends in `.png` (twice the size), `.pdf` (the same picture on one page) or `.svg`.
+        path: ends in `.png` (two pixels a point, on white), `.pdf` (one page, text as text) or `.svg`.
 
     Returns:
         The path written.
@@ -72,80 +92,58 @@ def save_contact_sheet(slides: Slides, path: str | os.PathLike[str]) -> Path:
     if suffix not in (".svg", ".png", ".pdf"):
         message = f"cannot draw slides as {target.name!r}: end the name in .svg, .png or .pdf"
         raise ValueError(message)
-    blocks, height = _place(slides)
+    drawing = _svg(_place(slides), paper="white" if suffix == ".png" else "none")
     with replacing(target) as temporary:
         if suffix == ".svg":
-            temporary.write_text(_svg(blocks, height), encoding="utf-8")
+            temporary.write_text(drawing, encoding="utf-8")
         elif suffix == ".png":
-            _raster(blocks, height).save(temporary, format="png", dpi=(144, 144), optimize=True)
+            with Image.open(io.BytesIO(vl_convert.svg_to_png(drawing, scale=SCALE))) as picture:
+                picture.convert("RGB").save(temporary, format="png", dpi=(72 * SCALE, 72 * SCALE), optimize=True)
         else:
-            _raster(blocks, height).save(temporary, format="pdf", resolution=144.0)
+            temporary.write_bytes(vl_convert.svg_to_pdf(drawing))
     return target
 
 
-def _place(slides: Slides) -> tuple[list[_Block], int]:
+def _place(slides: Slides) -> list[_Block]:
     blocks: list[_Block] = []
-    top = 0
+    top = MARGIN
     for layer in slides.layers:
-        lines = [(part, INK) for part in _wrapped(layer.layer)]
-        lines += [(part, GREY) for text in (*layer.facts, layer.note) if text for part in _wrapped(text)]
-        pixels, size = _magnified(layer)
-        blocks.append(_Block(top, tuple(lines), pixels, size, layer.marked))
-        top += max(len(lines) * LINE, size[1]) + SPACE
-    return blocks, max(top - SPACE, LINE)
+        name = textwrap.wrap(layer.layer, CHARACTERS) or [""]
+        below = [part for text in (*layer.facts, layer.note) for part in textwrap.wrap(text, CHARACTERS)]
+        lines = tuple((part, INK) for part in name) + tuple((part, GREY) for part in below)
+        block = _Block(top, lines, len(name), _magnified(layer), bool(layer.marked))
+        blocks.append(block)
+        top += int(block.height) + SPACE
+    return blocks
 
 
-def _magnified(layer: SlideLayer) -> tuple[npt.NDArray[np.uint8] | None, tuple[int, int]]:
-    """The units of a layer at native resolution, and the size to draw them at: a whole multiple."""
+def _magnified(layer: SlideLayer) -> npt.NDArray[np.uint8] | None:
+    """The units of a layer, in order, each weight a square of whole pixels."""
     images = checked(layer)[similarity(layer)]
-    units, _, width, _ = images.shape
     if images.size == 0:
-        return None, (0, 0)
-    factor = max(1, round(UNIT / width))
-    columns = max(1, min(units, (WIDTH - LABELS + factor) // (factor * (width + 1))))
-    pixels = arrange(images, columns)
-    return pixels, (pixels.shape[1] * factor, pixels.shape[0] * factor)
+        return None
+    factor = max(1, round(UNIT / images.shape[2])) * SCALE
+    columns = max(1, min(len(images), COLUMNS, (WIDTH - LABELS) * SCALE // (images.shape[2] * factor + GAP * SCALE)))
+    return arrange(images.repeat(factor, axis=1).repeat(factor, axis=2), columns, gap=GAP * SCALE)
 
 
-def _raster(blocks: list[_Block], height: int) -> Image.Image:
-    scale = PNG_SCALE
-    picture = Image.new("RGB", (WIDTH * scale, height * scale), "white")
-    draw = ImageDraw.Draw(picture)
-    font = ImageFont.load_default(size=TEXT * scale)
-    for block in blocks:
-        for number, (text, colour) in enumerate(block.lines):
-            draw.text((12 * scale, (block.top + number * LINE) * scale), text, fill=colour, font=font)
-        if block.marked:
-            draw.rectangle((0, block.top * scale, 3 * scale, (block.top + _extent(block)) * scale), fill=ACCENT)
-        if block.pixels is not None:
-            size = (block.size[0] * scale, block.size[1] * scale)
-            units = Image.fromarray(block.pixels).resize(size, Image.Resampling.NEAREST)
-            picture.paste(units, (LABELS * scale, block.top * scale), units)
-    return picture
-
-
-def _svg(blocks: list[_Block], height: int) -> str:
+def _svg(blocks: list[_Block], *, paper: str) -> str:
+    height = max(int(blocks[-1].top + blocks[-1].height) if blocks else 0, LINE) + MARGIN
     size = f'width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}"'
-    font = f'font-family="Helvetica, Arial, sans-serif" font-size="{TEXT}"'
-    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" {size} {font}>']
+    font = f'font-family="Helvetica, Arial, DejaVu Sans, sans-serif" font-size="{TEXT}"'
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} {font}>',
+        f'<rect width="100%" height="100%" fill="{paper}"/>',
+    ]
     for block in blocks:
         if block.marked:
-            parts.append(f'<rect y="{block.top}" width="3" height="{_extent(block)}" fill="{ACCENT}"/>')
+            parts.append(f'<rect y="{block.top}" width="3" height="{block.height}" fill="{ACCENT}"/>')
         for number, (text, colour) in enumerate(block.lines):
-            baseline = block.top + number * LINE + TEXT
-            parts.append(f'<text x="12" y="{baseline}" fill="{colour}">{escape(text)}</text>')
+            weight = 700 if block.marked and number < block.name_lines else 400
+            place = f'x="10" y="{block.top + number * LINE + TEXT}"'
+            parts.append(f'<text {place} fill="{colour}" font-weight="{weight}">{escape(text)}</text>')
         if block.pixels is not None:
-            uri = png_uri(block.pixels)
-            parts.append(
-                f'<image x="{LABELS}" y="{block.top}" width="{block.size[0]}" height="{block.size[1]}" '
-                f'style="image-rendering:pixelated" preserveAspectRatio="none" href="{uri}"/>'
-            )
+            extent = f'width="{block.pixels.shape[1] / SCALE}" height="{block.pixels.shape[0] / SCALE}"'
+            place = f'x="{LABELS}" y="{block.top}" {extent} style="image-rendering:pixelated"'
+            parts.append(f'<image {place} href="{png_uri(block.pixels)}"/>')
     return "\n".join([*parts, "</svg>"])
-
-
-def _extent(block: _Block) -> int:
-    return max(len(block.lines) * LINE, block.size[1])
-
-
-def _wrapped(text: str) -> list[str]:
-    return [text[start : start + CHARACTERS] for start in range(0, len(text), CHARACTERS)] or [""]

@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 from weightatlas.atlas import assets
 from weightatlas.atlas.cells import axis_label, json_rows, plain
 from weightatlas.atlas.chapters import gather
-from weightatlas.atlas.charts import compound, prepared, theme
+from weightatlas.atlas.charts import compound, facet_theme, faceted, prepared, theme
 from weightatlas.atlas.colours import css_variables, page_colours
 from weightatlas.atlas.slides import frontispiece, slide_anchors, slides_view
 from weightatlas.atlas.tables import FOLD_AT, table_view
@@ -89,7 +89,7 @@ def _render(chapters: list[Chapter], title: str | None, note: str, seed_note: st
     hashes = [assets.script_hash(script)] + ([library_hash] if library else [])
     findings = [(finding, chapter) for chapter in chapters for finding in chapter.findings]
     findings.sort(key=lambda pair: -pair[0].importance)
-    settings = {"colours": page_colours(), "themes": {"light": theme(), "dark": theme(dark=True)}}
+    settings = {"colours": page_colours(), "themes": _themes()}
     return (
         _environment()
         .get_template("page.html")
@@ -161,7 +161,7 @@ def _plate_view(
     plate: NumberedPlate, chapter: Chapter, slides: dict[str, str], addressable: set[str]
 ) -> dict[str, Any]:
     figure = plate.figure
-    marks = isinstance(figure, Table) and any(figure.marked)
+    marks = isinstance(figure, Table) and bool(figure.marked)
     base = {"marks": marks, "number": plate.number, "anchor": plate.anchor, "heading": figure.heading}
     if isinstance(figure, Table):
         table = table_view(figure, chapter, slides, addressable)
@@ -173,11 +173,23 @@ def _plate_view(
             "name": figure.heading.key,
             "spec": prepared(figure.spec, fluid=True),
             "compound": compound(figure.spec),
+            "theme": _theme_of(figure),
         }
         return {**base, "kind": "chart", "view": rows, "shown": CHART_ROWS_SHOWN, "data": _json(data)}
     view = slides_view(plate, figure, chapter)
     data = {"name": figure.heading.key, "layers": [layer.data for layer in view.layers]}
     return {**base, "kind": "slides", "view": view, "data": _json(data)}
+
+
+def _themes() -> dict[str, Any]:
+    """Every configuration that a chart of the page may need, by name."""
+    plain = {"light": theme(), "dark": theme(dark=True)}
+    return plain | {"light facets": facet_theme(), "dark facets": facet_theme(dark=True)}
+
+
+def _theme_of(chart: Chart) -> str:
+    """What follows "light" or "dark" in the name of a chart's configuration."""
+    return " facets" if faceted(chart.spec) else ""
 
 
 def _json(data: Any) -> Markup:  # noqa: ANN401 - any JSON

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from weightatlas.plate import SlideLayer, Slides
 
 SIGNIFICANT_DIGITS: Final = 4
-FRONTISPIECE_LAYERS: Final = 24
+FRONTISPIECE_LAYERS: Final = 40
 FRONTISPIECE: Final = (480, 79)
 """Pixels that the cover has for the tissue of all layers; the page draws each as two."""
 FRONTISPIECE_GAP: Final = 6

@@ -70,8 +70,8 @@ def checked(layer: SlideLayer) -> npt.NDArray[np.uint8]:
     return images
 
 
-def arrange(images: npt.NDArray[np.uint8], columns: int) -> npt.NDArray[np.uint8]:
-    """Lay images out in rows of `columns`, one transparent pixel between neighbours: uint8 (height, width, 4).
+def arrange(images: npt.NDArray[np.uint8], columns: int, *, gap: int = 1) -> npt.NDArray[np.uint8]:
+    """Lay images out in rows of `columns`, `gap` transparent pixels between neighbours: uint8 (height, width, 4).
 
     Example:
         >>> arrange(np.zeros((3, 2, 2, 3), np.uint8), columns=2).shape
@@ -79,11 +79,11 @@ def arrange(images: npt.NDArray[np.uint8], columns: int) -> npt.NDArray[np.uint8
     """
     units, height, width, _ = images.shape
     rows = -(-units // columns)
-    cells = np.zeros((rows * columns, height + 1, width + 1, 4), np.uint8)
+    cells = np.zeros((rows * columns, height + gap, width + gap, 4), np.uint8)
     cells[:units, :height, :width, :3] = images
     cells[:units, :height, :width, 3] = 255
-    sheet = cells.reshape(rows, columns, height + 1, width + 1, 4).swapaxes(1, 2)
-    return sheet.reshape(rows * (height + 1), columns * (width + 1), 4)[:-1, :-1]
+    sheet = cells.reshape(rows, columns, height + gap, width + gap, 4).swapaxes(1, 2)
+    return sheet.reshape(rows * (height + gap), columns * (width + gap), 4)[:-gap, :-gap]
 
 
 def sheet(images: npt.NDArray[np.uint8]) -> Sheet:

@@ -92,7 +92,7 @@ def types_chart(rows: Sequence[Mapping[str, Any]]) -> alt.Chart:
         .mark_bar(stroke=palette.RULE, strokeWidth=0.5)
         .encode(
             y=alt.Y("layer:N", title=None, sort=layers, axis=alt.Axis(labelLimit=220)),
-            x=alt.X("share:Q", title="share of units", stack="normalize", axis=alt.Axis(format="%")),
+            x=alt.X("share:Q", title="share of units", stack="normalize", axis=alt.Axis(format="%", tickCount=5)),
             color=alt.Color(
                 "type_score:Q",
                 title="b of the type",
@@ -104,6 +104,21 @@ def types_chart(rows: Sequence[Mapping[str, Any]]) -> alt.Chart:
         .properties(width="container", height=16 * len(layers))
     )
     return chart
+
+
+def profile_chart(rows: Sequence[Mapping[str, Any]]) -> alt.FacetChart:
+    """Share of the squared weights at each row and column of the map that a fully connected layer reads."""
+    base = alt.Chart().encode(x=alt.X("position:O", title="from the top, from the left", axis=alt.Axis(labelAngle=0)))
+    shares = base.mark_bar(color=palette.ACCENT).encode(
+        y=alt.Y("share:Q", title="share of squared weights", axis=alt.Axis(format="%")),
+        tooltip=_tooltip("layer", "axis", "position", share="share"),
+    )
+    uniform = base.mark_tick(color=palette.INK, thickness=1.2).encode(y="uniform:Q")
+    layered = alt.layer(shares, uniform).properties(width=260, height=140, data=_chart(rows).data)
+    faceted: alt.FacetChart = layered.facet(
+        row=alt.Row("layer:N", title=None), column=alt.Column("axis:N", title=None, sort=["y", "x"])
+    ).resolve_scale(x="independent")
+    return faceted
 
 
 def _chart(rows: Sequence[Mapping[str, Any]]) -> alt.Chart:

@@ -28,6 +28,7 @@ TILE = 128
 SIDES = 2 * TILE
 ROWS = 5
 RANKS = 3
+VECTOR = 16  # W's rows are padded to whole SIMD registers: it is too short to afford a remainder
 ZERO = np.float32(0)
 ONE = np.float32(1)
 SMALL = 1e-6  # scikit-learn's: entries of the start below it are filled with the mean
@@ -253,8 +254,7 @@ def descend(weights: Floats, factors: Floats, spatial: Floats, limits: tuple[int
 @compiled
 def gram_matrices(data: Floats, signed: bool) -> Doubles:  # pragma: no cover
     """X X' of every unit, X divided by its largest entry: (units, m, m)."""
-    rows = data.shape[2] if signed else data.shape[1]
-    channels = data.shape[1] if signed else data.shape[2]
+    rows, channels = (data.shape[2], data.shape[1]) if signed else (data.shape[1], data.shape[2])
     weights, halves = workspace(rows, channels, RANKS)
     products = np.empty((RANKS, padded(rows, ROWS)), np.float32)
     grams = np.zeros((len(data), rows, rows), np.float64)
@@ -338,7 +338,7 @@ def squares_by_sign(values: Doubles | Floats) -> Doubles:  # pragma: no cover
 @compiled
 def residual(weights: Floats, factors: Floats, spatial: Floats) -> float:  # pragma: no cover
     """Sum of the squares of X - W H."""
-    rank, rows = spatial.shape
+    rank, rows = len(spatial), weights.shape[1] // TILE
     line = np.empty(TILE, np.float32)
     squares = 0.0
     for t in range(len(weights)):
@@ -379,7 +379,7 @@ def factorize_units(
     width = data.shape[1] if signed else data.shape[2]
     channels = (width, width if signed else 0)
     weights, factors = workspace(rows, width, rank)
-    spatial = np.zeros((padded(rank, RANKS), padded(rows, ROWS)), np.float32)
+    spatial = np.zeros((padded(rank, RANKS), padded(padded(rows, ROWS), VECTOR)), np.float32)
     for u in range(len(data)):
         peak = fill(data[u], signed, weights)
         iterations[u] = 1

@@ -87,6 +87,18 @@ def type_shares_title(found: BandingTypes) -> str:
     return f"{most} is {shares[most]:.0%} banded tissue{median}"
 
 
+def profiles_title(survey: BandingSurvey) -> str:
+    """How unevenly the first layer that reads a map weighs its rows and its columns."""
+    banding = next(banding for banding in survey.scored if banding.reads_map)
+    if banding.score is None:
+        return f"{banding.layer} over the map it reads"
+    rows, columns = (
+        profile.max() / max(profile.min(), np.finfo(float).tiny)
+        for profile in (banding.score.row_profile, banding.score.column_profile)
+    )
+    return f"{banding.layer} weighs its heaviest row {rows:.1f} times its lightest, its columns {columns:.1f} times"
+
+
 def counted(count: int, noun: str) -> str:
     """A count in words up to twelve.
 

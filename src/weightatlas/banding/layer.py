@@ -47,6 +47,7 @@ class LayerBanding:
         shape: of the tensor.
         skipped: why the layer was not scored, or None.
         kernel_shape: (in, h, w) of the kernels that were scored.
+        reads_map: whether it is a fully connected layer read over the map it sees.
         score: its banding, tested.
         q_value: Benjamini-Hochberg over the layers scored in this source.
         symmetries: the three symmetry tests.
@@ -64,6 +65,7 @@ class LayerBanding:
     shape: tuple[int, ...]
     skipped: str | None = None
     kernel_shape: tuple[int, ...] = ()
+    reads_map: bool = False
     score: BandingScore | None = None
     q_value: float = float("nan")
     symmetries: tuple[SymmetryTest, ...] = ()
@@ -153,6 +155,7 @@ def measure_layer(
         tensor=layer.tensor,
         shape=layer.shape,
         kernel_shape=kernels.shape[1:],
+        reads_map=layer.layer in feature_maps,
         score=untested,
         symmetries=untested_symmetries(energies),
         kernel_symmetry=mean_of_finite(energies.symmetry),

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from weightatlas.banding.charts import depth_chart, symmetry_chart, types_chart
+from weightatlas.banding.charts import depth_chart, profile_chart, symmetry_chart, types_chart
 from weightatlas.banding.findings import (
     banding_findings,
     banding_title,
     counted,
     number,
+    profiles_title,
     symmetry_title,
     type_shares_title,
     types_title,
@@ -59,6 +60,8 @@ def survey_plates(survey: BandingSurvey) -> list[Plate]:
     plates += [_depth(survey), _symmetries(survey)]
     if any(banding.slides is not None for banding in survey.scored):
         plates += _types(survey)
+    if any(banding.reads_map for banding in survey.scored):
+        plates.append(_profiles(survey))
     return plates
 
 
@@ -84,8 +87,8 @@ def _table(survey: BandingSurvey) -> Table:
                 "between the rows of its kernels and C the share between columns, each kernel less its own mean. A "
                 f"direction is named where q < {SIGNIFICANT:g} and |B| ≥ {SMALLEST:g}; a layer is called banded from "
                 f"|B| = {BANDED_RAW:g} on raw kernels and {BANDED_SLIDES:g} on slides, the cut that gives the "
-                "verdicts of Petrov et al. (2021). Banded units are those whose slide has the layer's sign and at least "
-                f"{BANDED_UNIT:g}."
+                "verdicts of Petrov et al. (2021). Banded units are those whose slide has the layer's sign and at "
+                f"least {BANDED_UNIT:g}."
             ),
             null=FLIP_NULL,
         ),
@@ -163,12 +166,30 @@ def _depth(survey: BandingSurvey) -> Chart:
     )
 
 
+def _profiles(survey: BandingSurvey) -> Chart:
+    rows = tuple(row for row in survey.rows("profiles") if row["feature_map"])
+    return Chart(
+        Heading(
+            key="profiles",
+            title=profiles_title(survey),
+            reading=(
+                "What a fully connected layer makes of the map it reads: the share of its squared weights that falls "
+                "on each row (y, from the top) and on each column (x, from the left). The tick is an even share."
+            ),
+            method="Weights read as (units, channels, rows, columns) of the map named for the layer; squares summed.",
+        ),
+        spec=profile_chart(rows).to_dict(),
+        rows=rows,
+    )
+
+
 def _depth_title(survey: BandingSurvey) -> str:
     scores = [abs(banding.score.score) for banding in survey.scored if banding.score is not None]
     thirds = np.array_split(np.array(scores), 3)
     first, last = thirds[0], thirds[-1]
     if len(scores) < 6:
-        return "Banding by depth"
+        strongest = survey.scored[int(np.argmax(scores))]
+        return f"Banding by depth: |B| is largest in {strongest.layer}, {max(scores):.2f}"
     if last.mean() > 2 * first.mean() and last.mean() >= SMALLEST:
         return (
             f"Banding grows with depth: mean |B| {first.mean():.2f} in the first third, {last.mean():.2f} in the last"

@@ -64,6 +64,7 @@ COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
         "skipped",
     ),
     "types": ("layer", "kernel", "type", "type_score", "share", "units", "skipped"),
+    "profiles": ("layer", "axis", "position", "share", "uniform", "feature_map", "skipped"),
 }
 
 
@@ -153,6 +154,26 @@ def types_rows(survey: BandingSurvey) -> Iterator[Row]:
         yield from found.rows_of(banding.layer)
 
 
+def profiles_rows(survey: BandingSurvey) -> Iterator[Row]:
+    """One row for each row and each column of every scored layer: its share of the squared weights."""
+    for banding in survey.layers:
+        score = banding.score
+        if score is None:
+            yield {"layer": banding.layer, "skipped": banding.skipped}
+            continue
+        for axis, profile in (("y", score.row_profile), ("x", score.column_profile)):
+            for position, share in enumerate(profile.tolist()):
+                yield {
+                    "layer": banding.layer,
+                    "axis": axis,
+                    "position": position,
+                    "share": share,
+                    "uniform": 1 / len(profile),
+                    "feature_map": banding.reads_map,
+                    "skipped": None,
+                }
+
+
 def _no_slides(banding: LayerBanding) -> str:
     return f"the slides of {banding.layer} were not asked for"
 
@@ -162,4 +183,5 @@ ROWS: Final[Mapping[str, Callable[[BandingSurvey], Iterator[Row]]]] = {
     "units": units_rows,
     "symmetries": symmetries_rows,
     "types": types_rows,
+    "profiles": profiles_rows,
 }

@@ -36,7 +36,7 @@ SHOWN = {
 
 def banding(
     *source: Source,
-    table: Literal["layers", "units", "symmetries", "types"] = "layers",
+    table: Literal["layers", "units", "symmetries", "types", "profiles"] = "layers",
     average: Literal["unit", "kernel"] = "unit",
     slides: bool = True,
     feature_map: Annotated[

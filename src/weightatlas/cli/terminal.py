@@ -37,6 +37,7 @@ _FORMS: Mapping[str, Form] = {
     "column_share": "share",
     "banded_units_null": "share",
     "share": "share",
+    "uniform": "share",
     "banded": "flag",
     "slide_banded": "flag",
     "broken": "flag",

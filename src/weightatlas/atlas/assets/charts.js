@@ -5,29 +5,29 @@ import { csv } from "./csv.js";
 /** @typedef {{ finalize: () => void, view: { toSVG: () => Promise<string>, toImageURL: (type: string, scale: number) => Promise<string> } }} Drawn */
 /** @typedef {(place: HTMLElement, spec: object, options: object) => Promise<Drawn>} Embed */
 
-/** @type {Promise<Embed> | null} */
-let arriving = null;
+/** @type {Promise<Embed> | undefined} */
+let arriving;
 
-/** Charts not yet drawn: once the library is here they follow in idle time, so that a printed page has all of them. */
-/** @type {Set<() => void>} */
+/** @type {Set<() => void>} charts not yet drawn: once the library is here they follow, so that print has all of them */
 const undrawn = new Set();
 
-/** Inflate the library and run it, once. @returns {Promise<Embed>} */
-function library() {
-  arriving ??= (async () => {
-    const packed = (document.getElementById("chart-library")?.textContent ?? "").trim();
-    const bytes = Uint8Array.from(atob(packed), (letter) => letter.charCodeAt(0));
-    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
-    const script = document.createElement("script");
-    script.type = "module";
-    script.textContent = await new Response(stream).text();
-    return new Promise((resolve) => {
-      window.addEventListener("atlas:charts", (event) => resolve(/** @type {CustomEvent<Embed>} */ (event).detail), { once: true });
-      document.head.append(script);
-    });
-  })();
-  return arriving;
+/** Inflate the library and run it. @returns {Promise<Embed>} */
+async function inflate() {
+  const packed = (document.getElementById("chart-library")?.textContent ?? "").trim();
+  const bytes = Uint8Array.from(atob(packed), (letter) => letter.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+  const script = document.createElement("script");
+  script.type = "module";
+  script.textContent = await new Response(stream).text();
+  return new Promise((resolve) => {
+    const hand = (/** @type {Event} */ event) => resolve(/** @type {CustomEvent<Embed>} */ (event).detail);
+    window.addEventListener("atlas:charts", hand, { once: true });
+    document.head.append(script);
+  });
 }
+
+/** The library, inflated once however many charts ask. @returns {Promise<Embed>} */
+const library = () => (arriving ??= inflate());
 
 /**
  * The same specification with the palette's colours exchanged for those of a dark page.
@@ -53,7 +53,7 @@ function darkened(part, colours) {
  * @param {{ colours: { dark: Record<string, string>, scales: string[][] }, themes: Record<string, object> }} settings
  */
 export function enhanceChart(section, settings) {
-  const { spec, fields, rows, name, compound } = embedded(`data-${section.dataset.plate}`);
+  const { spec, fields, rows, name, compound, theme } = embedded(`data-${section.dataset.plate}`);
   const frame = /** @type {HTMLElement} */ (one(".chart-frame", section));
   const place = /** @type {HTMLElement} */ (one(".chart-canvas", section));
   const night = window.matchMedia("(prefers-color-scheme: dark)");
@@ -69,7 +69,7 @@ export function enhanceChart(section, settings) {
     return vegaEmbed(where, dark ? darkened(spec, settings.colours) : spec, {
       actions: false,
       ast: true, // the policy forbids code made from text
-      config: settings.themes[dark ? "dark" : "light"],
+      config: settings.themes[(dark ? "dark" : "light") + theme],
       defaultStyle: false,
       mode: "vega-lite",
       renderer: "svg",

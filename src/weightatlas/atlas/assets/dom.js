@@ -12,7 +12,7 @@ export const one = (selector, root = document) => root.querySelector(selector);
  * @param {ParentNode} [root]
  * @returns {HTMLElement[]}
  */
-export const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+export const all = (selector, root = document) => /** @type {HTMLElement[]} */ ([...root.querySelectorAll(selector)]);
 
 /**
  * @param {string} tag

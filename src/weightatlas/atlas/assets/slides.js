@@ -33,7 +33,13 @@ export function enhanceSlides(section, factors) {
     watcher.observe(tissue.article);
   }
   update();
-  new ResizeObserver(onceAFrame(update)).observe(section);
+  let width = section.clientWidth;
+  const widened = onceAFrame(() => {
+    if (section.clientWidth === width) return; // our own drawing changes the height, never the width
+    width = section.clientWidth;
+    update();
+  });
+  new ResizeObserver(widened).observe(section);
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", update);
   window.addEventListener("beforeprint", () => tissues.forEach((tissue) => tissue.approach(true)));
 
