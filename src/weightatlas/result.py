@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 from abc import ABC, abstractmethod
@@ -65,15 +67,19 @@ class Result(ABC):
 
         save_chart(self.chart().to_dict(), path)
 
+    def records(self, table: str | None = None) -> list[Row]:
+        """The rows as they leave the result: each says its source, and `skipped` stays last."""
+        return [with_source(row, self.source) for row in self.rows(table)]
+
     def frame(self, table: str | None = None) -> pd.DataFrame:
-        """The named table as a tidy data frame, one row a layer (or unit, or step).
+        """The named table as a tidy data frame, one row a layer (or unit, or step), with a column for the source.
 
         Raises:
             KeyError: the result has no such table; the message names those it has.
         """
         import pandas as pd
 
-        return pd.DataFrame(self.rows(table), columns=list(self.columns(table)))
+        return pd.DataFrame(self.records(table), columns=list(columns_with_source(self.columns(table))))
 
     @classmethod
     def columns(cls, table: str | None = None) -> tuple[str, ...]:
@@ -84,11 +90,11 @@ class Result(ABC):
             raise KeyError(message)
         return cls.tables[name]
 
-    def save(self, path: str | os.PathLike[str]) -> Path:
+    def save(self, path: str | os.PathLike[str], *, table: str | None = None) -> Path:
         """Write the result in the format that the suffix names, whole or not at all.
 
-        `.csv`, `.json` and `.parquet` hold the default table, `.npz` the arrays, `.html` an atlas of this result,
-        `.svg`, `.png` and `.pdf` its picture.
+        `.csv`, `.json` and `.parquet` hold a table (the default one unless another is named), `.npz` the arrays,
+        `.html` an atlas of this result, `.svg`, `.png` and `.pdf` its picture.
 
         Raises:
             ValueError: the suffix is none of these.
@@ -106,23 +112,40 @@ class Result(ABC):
             return write_atlas([self], target)
         with replacing(target) as temporary:
             if suffix == ".csv":
-                self.frame().to_csv(temporary, index=False)
+                columns = columns_with_source(self.columns(table))
+                temporary.write_text(csv_text(self.records(table), columns) + "\n", encoding="utf-8")
             elif suffix == ".json":
-                temporary.write_text(json_array(self.rows()), encoding="utf-8")
+                temporary.write_text(json_array(self.records(table)) + "\n", encoding="utf-8")
             elif suffix == ".parquet":
-                self._save_parquet(temporary)
+                self._save_parquet(temporary, table)
             elif suffix == ".npz":
                 np.savez_compressed(temporary, allow_pickle=False, **self.arrays())
             else:
                 self.picture(temporary)
         return target
 
-    def _save_parquet(self, path: Path) -> None:
+    def _save_parquet(self, path: Path, table: str | None) -> None:
         try:
-            self.frame().to_parquet(path, index=False)
+            self.frame(table).to_parquet(path, index=False)
         except ImportError as error:
             need = "a .parquet file"
             raise MissingDependencyError(need, "pyarrow", "parquet") from error
+
+
+def columns_with_source(columns: Sequence[str]) -> tuple[str, ...]:
+    """The columns of rows that say their source.
+
+    Example:
+        >>> columns_with_source(("layer", "score", "skipped"))
+        ('layer', 'score', 'source', 'skipped')
+    """
+    return (*(column for column in columns if column != "skipped"), "source", "skipped")
+
+
+def with_source(row: Row, source: str) -> Row:
+    """A row that says which source it is of."""
+    head = {key: value for key, value in row.items() if key != "skipped"}
+    return head | {"source": source, "skipped": row.get("skipped")}
 
 
 def plain(value: object) -> object:
@@ -144,6 +167,25 @@ def plain(value: object) -> object:
 def json_line(row: Mapping[str, object]) -> str:
     """A row as one line of JSON, fields in the order of the row, never NaN."""
     return json.dumps({key: plain(value) for key, value in row.items()}, ensure_ascii=False, allow_nan=False)
+
+
+def csv_text(rows: Iterable[Mapping[str, object]], columns: Sequence[str]) -> str:
+    """Rows as CSV with a header; a shape is written 64x3x7x7, what is not finite is empty.
+
+    Example:
+        >>> print(csv_text([{"layer": "conv1", "shape": (8, 3), "score": float("nan")}], ("layer", "shape", "score")))
+        layer,shape,score
+        conv1,8x3,
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=columns, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        cells = {key: plain(value) for key, value in row.items()}
+        writer.writerow(
+            {key: "x".join(map(str, cell)) if isinstance(cell, list) else cell for key, cell in cells.items()}
+        )
+    return text.getvalue().rstrip("\n")
 
 
 def json_array(rows: Iterable[Mapping[str, object]]) -> str:

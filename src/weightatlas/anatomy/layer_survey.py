@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
-
 from weightatlas.anatomy.listing import COLUMNS, Unreadable, layer_row, unreadable_row
 from weightatlas.anatomy.statistics import WeightStatistics, weight_statistics
 from weightatlas.errors import SourceError

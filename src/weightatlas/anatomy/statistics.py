@@ -25,7 +25,6 @@ _NARROW: Final = frozenset(
 )
 
 
-
 @dataclass(frozen=True, slots=True)
 class WeightStatistics:
     """Figures of one tensor, over its finite values.

@@ -88,21 +88,39 @@ def encoded(name: str) -> str:
 def gather(results: HasPlates | Iterable[HasPlates]) -> list[Chapter]:
     """Sort the plates of all results into chapters, one a source, in the order in which sources first appear.
 
+    A result that shows again what its source's chapter shows already (the same network before and after, say) begins
+    another chapter, numbered behind the name.
+
     Raises:
-        ValueError: two plates of one source have the same key.
+        ValueError: two plates of one result have the same key.
         TypeError: a result gives something that is no plate.
     """
     listed: list[HasPlates] = [results] if isinstance(results, HasPlates) else list(results)
-    by_source: dict[str, list[Plate]] = {}
+    by_source: dict[str, list[list[Plate]]] = {}
     for result in listed:
-        by_source.setdefault(str(result.source), []).extend(result.plates())
+        plates = list(result.plates())
+        groups = by_source.setdefault(str(result.source), [])
+        room = next((group for group in groups if not _keys(group) & _keys(plates)), None)
+        if room is None:
+            groups.append(plates)
+        else:
+            room.extend(plates)
     chapters: list[Chapter] = []
     count = 0
-    for source, plates in by_source.items():
+    named = (
+        (source if number == 1 else f"{source} ({number})", plates)
+        for source, groups in by_source.items()
+        for number, plates in enumerate(groups, start=1)
+    )
+    for source, plates in named:
         chapter = _chapter(source, len(chapters) + 1, plates, count)
         count += len(chapter.plates)
         chapters.append(chapter)
     return chapters
+
+
+def _keys(plates: Sequence[Plate]) -> set[str]:
+    return {plate.heading.key for plate in plates if isinstance(plate, Table | Chart | Slides)}
 
 
 def _chapter(source: str, number: int, plates: Sequence[Plate], count: int) -> Chapter:

@@ -30,7 +30,8 @@ def banding_findings(survey: BandingSurvey) -> list[Finding]:
     findings = [_banded_finding(survey, banded)]
     faint = [banding for banding in scored if banding.direction != "none" and not banding.banded]
     if faint:
-        statement = f"{counted(len(faint), 'layer').capitalize()} more lean one way, too faintly to be called banded."
+        lean = "leans" if len(faint) == 1 else "lean"
+        statement = f"{counted(len(faint), 'layer').capitalize()} more {lean} one way, too faintly to be called banded."
         findings.append(Finding(statement, tuple(_evidence(faint)), plate="banding", importance=0.5))
     findings += _flip_findings(survey)
     return findings
@@ -68,23 +69,33 @@ def symmetry_title(survey: BandingSurvey) -> str:
 
 
 def types_title(found: BandingTypes) -> str:
-    """How many types there are, and how much of the tissue is banded."""
+    """How many types there are, and how much of the tissue is banded either way."""
     count = sum(map(len, found.centres.values()))
     units = sum(len(labels) for labels in found.assignment.values())
-    banded = sum(sum(found.banded_share(layer)) * len(labels) for layer, labels in found.assignment.items())
-    share = banded / max(units, 1)
-    return f"{counted(count, 'type').capitalize()} of tissue; {share:.0%} of all units are of a banded one"
+    banded = np.zeros(2)
+    for layer, labels in found.assignment.items():
+        banded += np.array(found.banded_share(layer)) * len(labels)
+    horizontal, vertical = banded / max(units, 1)
+    types = counted(count, "type").capitalize()
+    return (
+        f"{types} of tissue; {horizontal:.0%} of all units are of a horizontally banded one, {vertical:.0%} vertically"
+    )
 
 
-def type_shares_title(found: BandingTypes) -> str:
-    """Which layer has most banded tissue, and how much the others have."""
-    shares = {layer: sum(found.banded_share(layer)) for layer in found.sizes}
-    most = max(shares, key=lambda layer: shares[layer])
-    others = [share for layer, share in shares.items() if layer != most]
-    if shares[most] == 0:
-        return "No layer has tissue of a banded type"
-    median = f", half of the others at most {float(np.median(others)):.0%}" if others else ""
-    return f"{most} is {shares[most]:.0%} banded tissue{median}"
+def type_shares_title(survey: BandingSurvey, found: BandingTypes) -> str:
+    """How much of its own direction's tissue a layer with a direction has, at most and at least."""
+    shares = []
+    for banding in survey.scored:
+        if banding.direction != "none" and banding.layer in found.sizes:
+            horizontal, vertical = found.banded_share(banding.layer)
+            shares.append((horizontal if banding.direction == "horizontal" else vertical, banding.layer))
+    if not shares:
+        return "What each layer is made of; none of them has a direction"
+    most, layer = max(shares)
+    if len(shares) == 1:
+        return f"{layer} is {most:.0%} tissue banded its own way"
+    least = min(shares)[0]
+    return f"Layers with a direction: {least:.0%} to {most:.0%} of their units are banded its way, most in {layer}"
 
 
 def profiles_title(survey: BandingSurvey) -> str:

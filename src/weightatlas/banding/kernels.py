@@ -59,13 +59,7 @@ def as_kernels(weight: torch.Tensor | npt.ArrayLike, *, feature_map: tuple[int, 
     Raises:
         ValueError: the shape is another, an axis is empty, or the numbers are not real and finite.
     """
-    if isinstance(weight, torch.Tensor):
-        tensor = weight.detach()
-        if tensor.is_floating_point() and tensor.dtype not in (torch.float32, torch.float64):
-            tensor = tensor.to(torch.float32)
-        array = tensor.cpu().numpy()
-    else:
-        array = np.asarray(weight)
+    array = as_array(weight)
     if feature_map is not None:
         if array.ndim != 2 or array.shape[1] != int(np.prod(feature_map)):
             message = f"a weight of shape {array.shape} does not read a map of {feature_map} (channels, height, width)"
@@ -83,6 +77,17 @@ def as_kernels(weight: torch.Tensor | npt.ArrayLike, *, feature_map: tuple[int, 
     if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
         message = "the weight holds NaN or infinite values"
         raise ValueError(message)
+    return array
+
+
+def as_array(weight: torch.Tensor | npt.ArrayLike) -> Array:
+    """A weight as a numpy array, what numpy has no type for widened to float32; no copy where none is needed."""
+    if not isinstance(weight, torch.Tensor):
+        return np.asarray(weight)
+    tensor = weight.detach()
+    if tensor.is_floating_point() and tensor.dtype not in (torch.float32, torch.float64):
+        tensor = tensor.to(torch.float32)
+    array: Array = tensor.cpu().numpy()
     return array
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -122,9 +122,9 @@ def reason_to_skip(layer: Layer, feature_map: FeatureMap | None) -> str | None:
     elif layer.parameters == 0:
         reason = "it has no elements"
     elif feature_map is None and len(layer.shape) == 2:
-        reason = "a matrix has no kernels; if it reads a flattened map, name the map's channels, height and width"
+        reason = "a matrix has no kernels; if it reads a flattened map, name the map with --feature-map"
     elif len(kernel) != 2:
-        reason = f"its kernels have {len(kernel)} dimensions; bands need rows and columns"
+        reason = f"its kernels are {len(kernel)}-dimensional; bands need rows and columns"
     elif kernel == (1, 1):
         reason = "a 1x1 kernel has no rows or columns"
     elif kernel[0] != kernel[1]:
@@ -137,7 +137,7 @@ def reason_to_skip(layer: Layer, feature_map: FeatureMap | None) -> str | None:
 def measure_layer(
     layer: Layer,
     *,
-    read: Callable[[str], torch.Tensor],
+    read: Callable[[str], torch.Tensor | npt.NDArray[Any]],
     feature_maps: Mapping[str, FeatureMap],
     average: Average,
     with_slides: bool,
@@ -149,7 +149,7 @@ def measure_layer(
         untested = untested_score(energies, average=average)
     except ValueError as error:
         return LayerBanding(layer.layer, layer.tensor, layer.shape, skipped=str(error))
-    found = slides(kernels, jobs=1) if with_slides else None
+    found = slides(kernels, factors=factors_of(kernels.shape[1:]), jobs=1) if with_slides else None
     return LayerBanding(
         layer=layer.layer,
         tensor=layer.tensor,
@@ -164,6 +164,12 @@ def measure_layer(
         slides=found,
         slide_scores=None if found is None else slide_unit_scores(found),
     )
+
+
+def factors_of(kernel_shape: tuple[int, ...]) -> int:
+    """How many factors a slide of kernels (in, h, w) has: three, or as many as so small a kernel can have."""
+    channels, height, width = kernel_shape
+    return min(3, height * width, 2 * channels)
 
 
 def slide_unit_scores(found: TissueSlides) -> npt.NDArray[np.float64]:

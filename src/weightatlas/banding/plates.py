@@ -185,16 +185,12 @@ def _profiles(survey: BandingSurvey) -> Chart:
 
 def _depth_title(survey: BandingSurvey) -> str:
     scores = [abs(banding.score.score) for banding in survey.scored if banding.score is not None]
-    thirds = np.array_split(np.array(scores), 3)
-    first, last = thirds[0], thirds[-1]
     if len(scores) < 6:
         strongest = survey.scored[int(np.argmax(scores))]
         return f"Banding by depth: |B| is largest in {strongest.layer}, {max(scores):.2f}"
-    if last.mean() > 2 * first.mean() and last.mean() >= SMALLEST:
-        return (
-            f"Banding grows with depth: mean |B| {first.mean():.2f} in the first third, {last.mean():.2f} in the last"
-        )
-    return f"No trend with depth: mean |B| {first.mean():.2f} in the first third, {last.mean():.2f} in the last"
+    thirds = np.array_split(np.array([banding.direction != "none" for banding in survey.scored]), 3)
+    first, last = (f"{number(int(third.sum()))} of {number(len(third))}" for third in (thirds[0], thirds[-1]))
+    return f"By depth: {first} layers have a direction in the first third, {last} in the last"
 
 
 def _symmetries(survey: BandingSurvey) -> Chart:
@@ -246,7 +242,7 @@ def _types(survey: BandingSurvey) -> list[Plate]:
         Chart(
             Heading(
                 key="type-shares",
-                title=type_shares_title(found),
+                title=type_shares_title(survey, found),
                 reading=(
                     "One bar a layer, one stretch a type, coloured by the type's own b: the accent is horizontal "
                     "bands, blue vertical, white none."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from weightatlas.banding.layer import BANDED_UNIT, slide_unit_scores
+from weightatlas.banding.layer import BANDED_UNIT, factors_of, slide_unit_scores
 from weightatlas.banding.slides import slides
 
 RANDOM_UNITS = 256
@@ -30,5 +30,5 @@ def random_banded_share(kernel_shape: tuple[int, ...], *, units: int = RANDOM_UN
         True
     """
     weight = np.random.default_rng(seed).standard_normal((units, *kernel_shape), dtype=np.float32)
-    scores = slide_unit_scores(slides(weight, jobs=1))
+    scores = slide_unit_scores(slides(weight, factors=factors_of(kernel_shape), jobs=1))
     return float(np.mean(np.abs(scores) >= BANDED_UNIT) / 2)

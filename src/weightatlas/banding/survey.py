@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 from scipy.stats import false_discovery_control
 
 from weightatlas.banding import tables
 from weightatlas.banding.flips import FLIPS, sign_flip_p_values
+from weightatlas.banding.kernels import as_array
 from weightatlas.banding.layer import FeatureMap, LayerBanding, is_weight, measure_layer, reason_to_skip
 from weightatlas.banding.random_slides import random_banded_share
 from weightatlas.banding.score import Average
@@ -120,6 +121,7 @@ def survey(
 
     Raises:
         SourceError: the source cannot be opened, or `feature_maps` names a layer it does not have.
+        ValueError: `average` or `backend` is none of those named.
 
     Example:
         >>> import torch
@@ -128,6 +130,9 @@ def survey(
         >>> survey(model).frame()[["layer", "direction", "skipped"]].to_dict("records")
         [{'layer': '0', 'direction': 'none', 'skipped': None}, {'layer': '1', 'direction': None, 'skipped': ...}]
     """
+    if average not in get_args(Average):
+        message = f"average must be one of {', '.join(get_args(Average))}, not {average!r}"
+        raise ValueError(message)
     checkpoint = source if isinstance(source, Checkpoint) else open_checkpoint(source)
     maps = dict(feature_maps or {})
     weights = [layer for layer in checkpoint.layers if is_weight(layer)]
@@ -140,9 +145,9 @@ def survey(
         if (reason := reason_to_skip(layer, maps.get(layer.layer)))
     }
     work = [layer for layer in weights if layer.tensor not in skipped]
-    read: Callable[[str], torch.Tensor] = checkpoint.__getitem__
-    if backend != "threading":  # another process cannot share our file handles: hand it the weights
-        read = {layer.tensor: checkpoint[layer.tensor].clone() for layer in work}.__getitem__
+    read: Callable[[str], torch.Tensor | npt.NDArray[Any]] = checkpoint.__getitem__
+    if backend != "threading":  # another process cannot share what is mapped here: hand it the weights
+        read = {layer.tensor: as_array(checkpoint[layer.tensor]) for layer in work}.__getitem__
     measured = parallel_map(
         partial(measure_layer, read=read, feature_maps=maps, average=average, with_slides=with_slides),
         work,

@@ -106,7 +106,9 @@ def units_rows(survey: BandingSurvey) -> Iterator[Row]:
         slide_scores = banding.slide_scores
         banded = banding.banded_slides
         for unit in range(score.units):
-            known = bool(np.isfinite(score.unit_scores[unit]))
+            if not np.isfinite(score.unit_scores[unit]):
+                yield {"layer": banding.layer, "unit": unit, "skipped": "the unit has no spatial variance"}
+                continue
             yield {
                 "layer": banding.layer,
                 "unit": unit,
@@ -116,7 +118,7 @@ def units_rows(survey: BandingSurvey) -> Iterator[Row]:
                 "slide_score": None if slide_scores is None else plain(slide_scores[unit]),
                 "banded": None if slide_scores is None else bool(banded[unit]),
                 "norm": plain(banding.norms[unit]),
-                "skipped": None if known else "the unit has no spatial variance",
+                "skipped": None,
             }
 
 

@@ -59,7 +59,7 @@ def note_of_hwio(headers: Sequence[Header]) -> str | None:
     count = "1 array looks" if len(looks) == 1 else f"{len(looks)} arrays look"
     return (
         f"{count} stored as (h, w, in, out), such as {looks[0].name!r} of {shape}; taken as (out, in, h, w): "
-        "if that is wrong, open it with the layout hwio"
+        "if that is wrong, open it with layout=hwio (--layout hwio)"
     )
 
 

@@ -111,6 +111,9 @@ def _find(source: object) -> tuple[str, Contents]:
 
 
 def _open_path(text: str) -> Contents:
+    if not text:
+        nothing = "''"
+        raise SourceError(nothing, "an empty name", "give a path or a zoo name")
     path = Path(text)
     with untrusted(text, "not a path that can be opened", "check the name"):
         try:
@@ -154,7 +157,12 @@ def _missing(text: str, path: Path) -> SourceError:
         return SourceError(text, f"no such file: there is no folder {str(folder)!r}", "check the path")
     names = sorted(child.name for child in folder.iterdir())
     near = difflib.get_close_matches(path.name, names[:10_000], n=3, cutoff=0.5)
-    return SourceError(text, "no such file", f"did you mean {' or '.join(near)}?" if near else "check the path")
+    if near:
+        return SourceError(text, "no such file", f"did you mean {' or '.join(near)}?")
+    if path.name == text and not path.suffix:
+        zoos = " or ".join(f"{zoo}:{text}" for zoo in ZOOS)
+        return SourceError(text, "no such file", f"check the path; a zoo's network is named {zoos}")
+    return SourceError(text, "no such file", "check the path")
 
 
 def _arrange(name: str, contents: Contents, layout: Layout | None) -> Checkpoint:

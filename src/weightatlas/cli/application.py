@@ -7,7 +7,6 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from cyclopts import App, CycloptsError
-from rich.console import Console
 
 from weightatlas import __version__
 from weightatlas.cli.atlas import atlas
@@ -44,16 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command and say how it ended."""
     try:
-        outcome = app(
-            arguments,
-            error_console=Console(stderr=True),
-            exit_on_error=False,
-            help_on_error=False,
-        )
+        outcome = app(arguments, exit_on_error=False, print_error=False)
         sys.stdout.flush()
-    except CycloptsError:  # said already, on standard error
-        return USAGE
-    except UsageError as error:
+    except (CycloptsError, UsageError) as error:
         report(error)
         return USAGE
     except KeyboardInterrupt:
@@ -63,6 +55,7 @@ def run(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
     except OSError as error:
-        report(error)
+        place = error.filename2 or error.filename  # a file is renamed to its place: name that, not the temporary
+        report(f"{place}: {error.strerror}" if place else error)
         return FAILED
     return outcome if isinstance(outcome, int) else DONE

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from weightatlas.checkpoints import open_checkpoint
-from weightatlas.cli.options import BackendOption, Jobs, Layout, Quiet, Seed, Source
-from weightatlas.cli.reporting import for_each_source, progress_bar, report
+from weightatlas.cli.options import BackendOption, FeatureMaps, Jobs, Layout, Quiet, Seed, Source, feature_maps
+from weightatlas.cli.reporting import UsageError, for_each_source, progress_bar, report
 
 if TYPE_CHECKING:
     from weightatlas.result import Result
@@ -21,6 +21,7 @@ def atlas(
     *source: Source,
     output: Page = Path("atlas.html"),
     title: Annotated[str | None, Parameter(help="The page's title; the source's name if left out.")] = None,
+    feature_map: FeatureMaps = (),
     layout: Layout = None,
     jobs: Jobs = None,
     backend: BackendOption = "threading",
@@ -30,8 +31,12 @@ def atlas(
     """Draw the atlas of one or more checkpoints: one HTML file that opens from disk.
 
     Args:
-        source: the checkpoints.
+        source: The checkpoints.
     """
+    if output.suffix.lower() not in (".html", ".htm"):
+        message = f"the atlas is a page: end {output} in .html"
+        raise UsageError(message)
+    maps = feature_maps(feature_map)
     from weightatlas import anatomy, banding, write_atlas  # after the arguments are known to be good: it loads torch
 
     def survey_one(name: str) -> tuple[Result, ...]:
@@ -41,7 +46,10 @@ def atlas(
         with progress_bar("statistics", quiet=quiet) as progress:
             layers = anatomy.survey(checkpoint, seed=seed, jobs=jobs, backend=backend, progress=progress)
         with progress_bar("banding", quiet=quiet) as progress:
-            return layers, banding.survey(checkpoint, seed=seed, jobs=jobs, backend=backend, progress=progress)
+            bands = banding.survey(
+                checkpoint, feature_maps=maps, seed=seed, jobs=jobs, backend=backend, progress=progress
+            )
+        return layers, bands
 
     surveys, complete = for_each_source(source, survey_one)
     if surveys:

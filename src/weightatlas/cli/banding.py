@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
-
-from cyclopts import Parameter
+from typing import TYPE_CHECKING, Literal
 
 from weightatlas.checkpoints import open_checkpoint
-from weightatlas.cli.options import BackendOption, FormatOption, Jobs, Layout, Output, Quiet, Seed, Source
-from weightatlas.cli.printing import print_results
-from weightatlas.cli.reporting import UsageError, for_each_source, progress_bar, report
+from weightatlas.cli.options import (
+    BackendOption,
+    FeatureMaps,
+    FormatOption,
+    Jobs,
+    Layout,
+    Output,
+    Quiet,
+    Seed,
+    Source,
+    feature_maps,
+)
+from weightatlas.cli.printing import check_output, print_results
+from weightatlas.cli.reporting import for_each_source, progress_bar, report
 from weightatlas.cli.terminal import TerminalColumn
 
 if TYPE_CHECKING:
@@ -39,14 +48,7 @@ def banding(
     table: Literal["layers", "units", "symmetries", "types", "profiles"] = "layers",
     average: Literal["unit", "kernel"] = "unit",
     slides: bool = True,
-    feature_map: Annotated[
-        tuple[str, ...],
-        Parameter(
-            help="A fully connected layer that reads a flattened map, with the map's channels, height and width: "
-            "classifier.1=256x6x6. May be given several times.",
-            negative=(),
-        ),
-    ] = (),
+    feature_map: FeatureMaps = (),
     layout: Layout = None,
     format_: FormatOption = None,
     output: Output = None,
@@ -58,12 +60,13 @@ def banding(
     """Score the banding of every layer, test it, and reduce every unit to a tissue slide.
 
     Args:
-        source: the checkpoints.
-        table: which rows to print.
-        average: take the score's ratio over a unit's kernels together, or over every kernel.
-        slides: factor every unit into its slide, too; most of the time goes there.
+        source: The checkpoints.
+        table: Which rows to print.
+        average: Take the score's ratio over a unit's kernels together, or over every kernel.
+        slides: Factor every unit into its slide, too; most of the time goes there.
     """
-    maps = dict(_feature_map(text) for text in feature_map)
+    check_output(output, format_, sources=len(source), pictures=True)
+    maps = feature_maps(feature_map)
 
     def survey_one(name: str) -> BandingSurvey:
         from weightatlas.banding import survey  # after the arguments are known to be good: it loads torch
@@ -84,16 +87,6 @@ def banding(
             )
 
     surveys, complete = for_each_source(source, survey_one)
-    print_results(surveys, table, format_=format_, output=output, shown=SHOWN.get(table))
+    if surveys or output is None:
+        print_results(surveys, table, format_=format_, output=output, shown=SHOWN.get(table))
     return 0 if complete else 1
-
-
-def _feature_map(text: str) -> tuple[str, tuple[int, int, int]]:
-    """Read `layer=256x6x6`."""
-    layer, _, sizes = text.rpartition("=")
-    parts = sizes.split("x")
-    if not layer or len(parts) != 3 or not all(part.isdigit() and int(part) > 0 for part in parts):
-        message = f"--feature-map takes layer=CxHxW, as in classifier.1=256x6x6, not {text!r}"
-        raise UsageError(message)
-    channels, height, width = map(int, parts)
-    return layer, (channels, height, width)

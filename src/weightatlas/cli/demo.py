@@ -25,8 +25,8 @@ def demo(
 ) -> int:
     """Train the article's simplified network on scenes upright and turned by 90 degrees, and draw their atlas.
 
-    The upright network bands horizontally, the turned one vertically, a control whose question knows no position does
-    neither. Networks that an earlier, identical run left in the folder are used again.
+    The upright network bands horizontally, the turned one vertically, a control whose question knows no position not
+    at all. Networks that an earlier, identical run left in the folder are used again.
     """
     from weightatlas import anatomy, banding, open_checkpoint, write_atlas  # after parsing: it loads torch
     from weightatlas.lab import demo as train_demo

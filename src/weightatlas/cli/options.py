@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter, validators
 
+from weightatlas.cli.reporting import UsageError
+
 Source = Annotated[
     str,
     Parameter(
@@ -37,9 +39,41 @@ BackendOption = Annotated[
 ]
 Seed = Annotated[int, Parameter(help="Seed of every random choice.", validator=validators.Number(gte=0))]
 Quiet = Annotated[bool, Parameter(help="Show no progress.", negative=())]
+FeatureMaps = Annotated[
+    tuple[str, ...],
+    Parameter(
+        name="--feature-map",
+        help="A fully connected layer that reads a flattened map, with the map's channels, height and width: "
+        "classifier.1=256x6x6. May be given several times.",
+        negative=(),
+        show_default=False,
+    ),
+]
 Layout = Annotated[
     Literal["oihw", "hwio"] | None,
     Parameter(
         help="Axes of convolution kernels in files that do not say: (out, in, h, w), the default, or (h, w, in, out)."
     ),
 ]
+
+
+def feature_maps(texts: tuple[str, ...]) -> dict[str, tuple[int, int, int]]:
+    """Read what `--feature-map` gives.
+
+    Raises:
+        UsageError: a text is not layer=CxHxW.
+
+    Example:
+        >>> feature_maps(("classifier.1=256x6x6",))
+        {'classifier.1': (256, 6, 6)}
+    """
+    maps = {}
+    for text in texts:
+        layer, _, sizes = text.rpartition("=")
+        parts = sizes.split("x")
+        if not layer or len(parts) != 3 or not all(part.isdigit() and int(part) > 0 for part in parts):
+            message = f"--feature-map takes layer=CxHxW, as in classifier.1=256x6x6, not {text!r}"
+            raise UsageError(message)
+        channels, height, width = map(int, parts)
+        maps[layer] = (channels, height, width)
+    return maps

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import sys
 from typing import TYPE_CHECKING
 
 from weightatlas.cli.reporting import UsageError
 from weightatlas.cli.terminal import terminal_table
 from weightatlas.files import replacing
-from weightatlas.result import Row, json_array, json_line, plain
+from weightatlas.result import DATA, PICTURES, Row, columns_with_source, csv_text, json_array, json_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,20 +19,24 @@ if TYPE_CHECKING:
     from weightatlas.result import Result
 
 SUFFIXES: dict[str, Format] = {".json": "json", ".jsonl": "jsonl", ".csv": "csv", ".txt": "table"}
+RESULT_SUFFIXES = (*(suffix for suffix in DATA if suffix not in SUFFIXES), ".html", *PICTURES)
 
 
-def with_source(rows: Sequence[Row], source: str) -> list[Row]:
-    """Say in every row which source it is of; `skipped` stays last."""
-    answer = []
-    for row in rows:
-        head = {key: value for key, value in row.items() if key != "skipped"}
-        answer.append(head | {"source": source, "skipped": row.get("skipped")})
-    return answer
+def check_output(output: Path | None, format_: Format | None, *, sources: int, pictures: bool) -> None:
+    """Refuse, before any work, an output that could not be written.
 
-
-def with_source_column(columns: Sequence[str]) -> tuple[str, ...]:
-    """The columns of rows that `with_source` made."""
-    return (*(column for column in columns if column != "skipped"), "source", "skipped")
+    Raises:
+        UsageError: the suffix names no format, or a file that holds one source is to hold several.
+    """
+    if output is None or format_ is not None or output.suffix.lower() in SUFFIXES:
+        return
+    known = (*SUFFIXES, *RESULT_SUFFIXES) if pictures else tuple(SUFFIXES)
+    if output.suffix.lower() not in known:
+        message = f"cannot tell a format from {output}: end it in {', '.join(known)}, or give --format"
+        raise UsageError(message)
+    if sources > 1:
+        message = f"{output.name} takes one source, and {sources} are given"
+        raise UsageError(message)
 
 
 def print_rows(
@@ -53,17 +55,11 @@ def print_rows(
         format_: None is a table on standard output.
         output: the file, or None for standard output.
         shown: what a table shows of the columns, and how; all of them if left out.
-
-    Raises:
-        UsageError: neither `format_` nor the suffix of `output` names a format.
     """
-    chosen = format_ or ("table" if output is None else SUFFIXES.get(output.suffix.lower()))
-    if chosen is None:
-        message = f"cannot tell a format from {output}: end it in {', '.join(SUFFIXES)}, or give --format"
-        raise UsageError(message)
+    chosen = format_ or ("table" if output is None else SUFFIXES[output.suffix.lower()])
     text = {"json": json_array, "jsonl": _json_lines}.get(chosen, lambda _: "")(rows)
     if chosen == "csv":
-        text = _csv(rows, columns)
+        text = csv_text(rows, columns)
     elif chosen == "table":
         text = terminal_table(rows, columns, shown=shown, width=None if output is None else 160)
     if output is None:
@@ -81,37 +77,15 @@ def print_results(
     output: Path | None,
     shown: Sequence[TerminalColumn] | None = None,
 ) -> None:
-    """Print one table of several results of the same kind; `output` may also name a picture, a page or arrays.
-
-    Raises:
-        UsageError: several results cannot go into one such file.
-    """
+    """Print one table of results of the same kind; `output` may also name a picture, a page or arrays of one."""
     if output is not None and format_ is None and output.suffix.lower() not in SUFFIXES:
-        if len(results) > 1:
-            message = f"{output.name} takes one source, and {len(results)} are given"
-            raise UsageError(message)
         for result in results:
-            try:
-                result.save(output)
-            except ValueError as error:
-                raise UsageError(str(error)) from error
+            result.save(output, table=table)
         return
-    rows = [row for result in results for row in with_source(result.rows(table), result.source)]
-    columns = with_source_column(results[0].columns(table)) if results else ()
+    rows = [row for result in results for row in result.records(table)]
+    columns = columns_with_source(results[0].columns(table)) if results else ()
     print_rows(rows, columns, format_=format_, output=output, shown=shown)
 
 
 def _json_lines(rows: Sequence[Row]) -> str:
     return "\n".join(json_line(row) for row in rows)
-
-
-def _csv(rows: Sequence[Row], columns: Sequence[str]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=columns, lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        cells = {key: plain(value) for key, value in row.items()}
-        writer.writerow(
-            {key: "x".join(map(str, cell)) if isinstance(cell, list) else cell for key, cell in cells.items()}
-        )
-    return text.getvalue().rstrip("\n")
