@@ -99,7 +99,7 @@ def test_the_saved_table_has_no_nan(tensors: dict[str, torch.Tensor], tmp_path: 
     tensors["fc.weight"][0, 0] = math.nan
     found = survey(checkpoint(tensors))
     rows = json.loads(found.save(tmp_path / "layers.json").read_text())
-    assert rows == found.rows()
+    assert rows == found.records()
     assert len(found.frame()) == len(tensors)
 
 

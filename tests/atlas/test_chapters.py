@@ -41,6 +41,13 @@ def test_findings_stand_in_order_of_importance_and_know_their_plate() -> None:
     assert chapter.plate_of(chapter.findings[1]) is None
 
 
+def test_the_same_source_shown_again_begins_another_chapter() -> None:
+    chapters = gather([small("a"), small("a"), small("b")])
+    assert [chapter.source for chapter in chapters] == ["a", "a (2)", "b"]
+    anchors = [plate.anchor for chapter in chapters for plate in chapter.plates]
+    assert len(set(anchors)) == len(anchors)
+
+
 def test_two_plates_of_one_key_are_refused() -> None:
     with pytest.raises(ValueError, match="two plates of 'a' have the key 'banding'"):
         gather(Given("a", (table([]), table([]))))

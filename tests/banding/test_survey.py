@@ -63,7 +63,7 @@ def test_every_weight_is_a_row_and_every_skipped_one_has_a_reason(surveyed: Band
         "depthwise": "depthwise",
         "pointwise": "1x1",
         "wide": "1x7",
-        "line": "1 dimensions",
+        "line": "1-dimensional",
         "broken": "NaN",
         "dead": "no unit has spatial variance",
         "empty": "no elements",
@@ -126,7 +126,7 @@ def test_every_table_has_its_schema_for_every_row(surveyed: BandingSurvey) -> No
         assert rows
         assert all(tuple(row) == columns for row in rows)
         assert columns[-1] == "skipped"
-        assert list(surveyed.frame(table).columns) == list(columns)
+        assert list(surveyed.frame(table).columns) == [*columns[:-1], "source", "skipped"]
         json.dumps(rows, allow_nan=False)
     with pytest.raises(KeyError, match="there is layers, units, symmetries, types, profiles"):
         surveyed.rows("steps")
@@ -135,6 +135,35 @@ def test_every_table_has_its_schema_for_every_row(surveyed: BandingSurvey) -> No
 def test_types_add_up_to_whole_layers(surveyed: BandingSurvey) -> None:
     frame = surveyed.frame("types").dropna(subset=["share"])
     np.testing.assert_allclose(frame.groupby("layer").share.sum(), 1.0)
+
+
+def test_one_input_channel_has_slides_of_two_factors() -> None:
+    found = survey(open_checkpoint({"conv1.weight": torch.randn(8, 1, 3, 3, generator=torch.manual_seed(0))}))
+    (banding,) = found.scored
+    assert banding.slides is not None
+    assert banding.slides.factors.shape == (8, 3, 3, 2)
+    assert np.isfinite(banding.slide_score)
+    assert len(found.plates()) > 4
+
+
+def test_a_unit_without_variance_has_a_reason_and_no_figures() -> None:
+    weight = banded_weight(0)
+    weight[3] = 0
+    found = survey(open_checkpoint({"conv1.weight": weight}))
+    dead = found.rows("units")[3]
+    assert dead["skipped"] == "the unit has no spatial variance"
+    assert {dead[key] for key in dead if key not in ("layer", "unit", "skipped")} == {None}
+
+
+def test_an_unknown_average_is_refused_before_any_work() -> None:
+    with pytest.raises(ValueError, match="average"):
+        survey(open_checkpoint({"conv1.weight": banded_weight(0)}), average="layer")  # type: ignore[arg-type]
+
+
+def test_narrow_floats_reach_other_processes() -> None:
+    weight = banded_weight(0).to(torch.float8_e4m3fn)
+    found = survey(open_checkpoint({"a.weight": weight, "b.weight": weight}), jobs=2, backend="loky")
+    assert [banding.direction for banding in found.scored] == ["horizontal", "horizontal"]
 
 
 def test_a_source_without_kernels_says_so_in_every_row() -> None:
@@ -190,7 +219,7 @@ def test_a_survey_saves_by_suffix(surveyed: BandingSurvey, tmp_path: Path, suffi
     assert content
     assert [child.name for child in tmp_path.iterdir()] == [path.name]
     if suffix == "json":
-        assert json.loads(content) == surveyed.rows()
+        assert json.loads(content) == surveyed.records()
     elif suffix == "csv":
         assert list(pd.read_csv(path)["layer"]) == [row["layer"] for row in surveyed.rows()]
     elif suffix == "parquet":

@@ -11,7 +11,7 @@ from weightatlas import palette
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-WIDTH: Final = 640
+WIDTH: Final = 820
 HEIGHT: Final = 120
 _MANY: Final = 120  # layers from which dots are drawn smaller
 _REST: Final = "other roles"
@@ -48,7 +48,7 @@ def _panel(
 ) -> alt.LayerChart | alt.FacetChart:
     axis = alt.Axis(tickMinStep=1, grid=False, labels=last, ticks=last, title="layer, from the input" if last else None)
     x = alt.X("depth:Q", axis=axis, scale=alt.Scale(domain=[0.5, max(count, 1) + 0.5], nice=False))
-    y = alt.Y(f"{field}:Q", title=title, scale=scale, axis=alt.Axis(tickCount=4, format=",.6~g"))
+    y = alt.Y(f"{field}:Q", title=title, scale=scale, axis=alt.Axis(tickCount=4, format=",.6~g", grid=field != "std"))
     tooltip = [
         alt.Tooltip("layer:N"),
         alt.Tooltip("role:N"),

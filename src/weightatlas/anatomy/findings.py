@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from weightatlas.plate import Finding
+from weightatlas.wording import capitalized, counted, number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +28,11 @@ _NAMED: Final = 3
 def layer_findings(entries: Sequence[MeasuredLayer], weights: Sequence[MeasuredLayer]) -> list[Finding]:
     """The findings of a survey: of all tensors, and of the weights among them."""
     findings = [_non_finite(entries), _zeros(weights), _tails(weights), _directions(weights)]
-    return [finding for finding in findings if finding is not None]
+    found = [finding for finding in findings if finding is not None]
+    if weights and not found:
+        statement = "No layer stands out by its zeros, its tails or its stable rank."
+        found.append(Finding(statement, (counted(len(weights), "layer"),), plate="statistics", importance=0.1))
+    return found
 
 
 def rank_ratio(entry: MeasuredLayer) -> float:
@@ -41,7 +46,7 @@ def _non_finite(entries: Sequence[MeasuredLayer]) -> Finding | None:
         return None
     count = sum(entry.statistics.non_finite or 0 for entry in broken)
     total = sum(entry.layer.parameters for entry in broken)
-    tensors = "One tensor holds" if len(broken) == 1 else f"{len(broken)} tensors hold"
+    tensors = "One tensor holds" if len(broken) == 1 else f"{capitalized(number(len(broken)))} tensors hold"
     return Finding(
         f"{tensors} values that are NaN or infinite: {count:,} of {total:,}.",
         _named([(entry.layer.tensor, f"{entry.statistics.non_finite or 0:,}") for entry in broken]),
@@ -73,7 +78,11 @@ def _tails(weights: Sequence[MeasuredLayer]) -> Finding | None:
         return None
     first = heavy[0]
     reach = first.statistics.largest / first.statistics.std
-    some = "One layer has" if len(heavy) == 1 else f"{len(heavy)} of {len(weights)} layers have"
+    some = (
+        "One layer has"
+        if len(heavy) == 1
+        else f"{capitalized(number(len(heavy)))} of {counted(len(weights), 'layer')} have"
+    )
     return Finding(
         f"{some} weights far out in the tails; in {first.layer.layer} the largest is {reach:.0f} standard deviations "
         "away.",
@@ -95,7 +104,11 @@ def _directions(weights: Sequence[MeasuredLayer]) -> Finding | None:
     if not narrow:
         return None
     first = narrow[0]
-    some = "One layer carries its" if len(narrow) == 1 else f"{len(narrow)} of {len(weights)} layers carry their"
+    some = (
+        "One layer carries its"
+        if len(narrow) == 1
+        else f"{capitalized(number(len(narrow)))} of {counted(len(weights), 'layer')} carry their"
+    )
     return Finding(
         f"{some} weight in few directions; {first.layer.layer} has a stable rank of "
         f"{first.statistics.stable_rank:.1f} where a random matrix has {first.statistics.stable_rank_null:.0f}.",

@@ -7,9 +7,10 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from weightatlas.anatomy.charts import depth_chart
-from weightatlas.anatomy.findings import layer_findings, rank_ratio
+from weightatlas.anatomy.findings import HEAVY_TAILS, layer_findings, rank_ratio
 from weightatlas.anatomy.spectral import random_rank_spread
 from weightatlas.plate import Chart, Column, Heading, Plate, Strip, Subject, Table
+from weightatlas.wording import capitalized, counted, number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from weightatlas.anatomy.layer_survey import LayerSurvey, MeasuredLayer
 
 _WEIGHTS: Final = ("convolution", "linear", "embedding")
-_LAPLACIAN: Final = 3.0
 _UNITS: Final = ((1e12, "trillion"), (1e9, "billion"), (1e6, "million"))
 _NULL: Final = (
     "A matrix of independent Gaussian entries of the same shape: Johnstone's centre and scale of the largest "
@@ -101,15 +101,15 @@ def _table(survey: LayerSurvey, weights: Sequence[MeasuredLayer]) -> Table:
         kept = id(entry) in drawn or (entry.layer.kind not in ("buffer", "bias") and len(entry.layer.shape) > 1)
         if kept or entry.statistics.non_finite:
             rows.append(row | {"strip": _strip(entry)})
-            marked.append(bool(entry.statistics.non_finite) or entry.statistics.kurtosis > _LAPLACIAN)
+            marked.append(bool(entry.statistics.non_finite) or entry.statistics.kurtosis >= HEAVY_TAILS)
     for row in survey.rows()[len(survey.measured) :]:
         rows.append(row)
         marked.append(False)
-    heavy = sum(entry.statistics.kurtosis > _LAPLACIAN for entry in weights)
-    title = (
-        f"{_counted(heavy, 'layer')} of {len(weights)} {'has' if heavy == 1 else 'have'} heavier tails than a Laplacian"
-        if heavy
-        else f"{_counted(len(weights), 'layer')}, none with heavier tails than a Laplacian"
+    heavy = sum(entry.statistics.kurtosis >= HEAVY_TAILS for entry in weights)
+    layers = counted(len(weights), "layer")
+    have = "has" if heavy == 1 else "have"
+    title = capitalized(
+        f"{number(heavy)} of {layers} {have} heavy tails" if heavy else f"{layers}, none with heavy tails"
     )
     return Table(
         Heading(
@@ -118,8 +118,8 @@ def _table(survey: LayerSurvey, weights: Sequence[MeasuredLayer]) -> Table:
             reading=(
                 "One row a weight of two or more axes, in the order of the network. The dot is the stable rank as a "
                 "part of a random matrix's: on the grey bar nothing is learnt that the spectrum shows, far left few "
-                "directions carry the layer. A filled accent marks excess kurtosis above 3. Norms, biases and buffers "
-                "are in the data."
+                "directions carry the layer. A filled accent marks heavy tails: an excess kurtosis of 10 or more "
+                "(a Gaussian has 0, a Laplacian 3). Norms, biases and buffers are in the data."
             ),
             method=_METHOD,
             null=_NULL,

@@ -9,6 +9,7 @@ import numpy as np
 from weightatlas.banding.score import SIGNIFICANT
 from weightatlas.banding.symmetries import SYMMETRIES, is_broken
 from weightatlas.plate import Finding
+from weightatlas.wording import capitalized, counted, listed, number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from weightatlas.banding.layer import LayerBanding
     from weightatlas.banding.survey import BandingSurvey
     from weightatlas.banding.types import BandingTypes
-
-_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
 
 def banding_findings(survey: BandingSurvey) -> list[Finding]:
@@ -31,7 +30,7 @@ def banding_findings(survey: BandingSurvey) -> list[Finding]:
     faint = [banding for banding in scored if banding.direction != "none" and not banding.banded]
     if faint:
         lean = "leans" if len(faint) == 1 else "lean"
-        statement = f"{counted(len(faint), 'layer').capitalize()} more {lean} one way, too faintly to be called banded."
+        statement = f"{capitalized(counted(len(faint), 'layer'))} more {lean} one way, too faintly to be called banded."
         findings.append(Finding(statement, tuple(_evidence(faint)), plate="banding", importance=0.5))
     findings += _flip_findings(survey)
     return findings
@@ -51,7 +50,7 @@ def banding_title(survey: BandingSurvey) -> str:
         return f"Only {banded[0].layer} is banded, {banded[0].direction}ly"
     begins = banded[0]
     if begins is scored[0]:
-        return f"{counted(len(banded), 'layer').capitalize()} of {len(scored)} are banded, most strongly {where}"
+        return f"{capitalized(counted(len(banded), 'layer'))} of {len(scored)} are banded, most strongly {where}"
     return f"Banding begins at {begins.layer} and is strongest {where}"
 
 
@@ -65,7 +64,7 @@ def symmetry_title(survey: BandingSurvey) -> str:
         for symmetry, layers in broken.items()
         if layers
     ]
-    return f"Of {counted(len(survey.scored), 'layer')}, {_listed(parts)}"
+    return f"Of {counted(len(survey.scored), 'layer')}, {listed(parts)}"
 
 
 def types_title(found: BandingTypes) -> str:
@@ -76,7 +75,7 @@ def types_title(found: BandingTypes) -> str:
     for layer, labels in found.assignment.items():
         banded += np.array(found.banded_share(layer)) * len(labels)
     horizontal, vertical = banded / max(units, 1)
-    types = counted(count, "type").capitalize()
+    types = capitalized(counted(count, "type"))
     return (
         f"{types} of tissue; {horizontal:.0%} of all units are of a horizontally banded one, {vertical:.0%} vertically"
     )
@@ -110,21 +109,6 @@ def profiles_title(survey: BandingSurvey) -> str:
     return f"{banding.layer} weighs its heaviest row {rows:.1f} times its lightest, its columns {columns:.1f} times"
 
 
-def counted(count: int, noun: str) -> str:
-    """A count in words up to twelve.
-
-    Example:
-        >>> counted(2, "layer"), counted(1, "unit"), counted(40, "layer")
-        ('two layers', 'one unit', '40 layers')
-    """
-    return f"{number(count)} {noun}" if count == 1 else f"{number(count)} {noun}s"
-
-
-def number(count: int) -> str:
-    """A number in words up to twelve, in figures beyond."""
-    return _WORDS[count] if count < len(_WORDS) else f"{count:,}"
-
-
 def _banded_finding(survey: BandingSurvey, banded: Sequence[LayerBanding]) -> Finding:
     scored = survey.scored
     if not banded:
@@ -136,9 +120,9 @@ def _banded_finding(survey: BandingSurvey, banded: Sequence[LayerBanding]) -> Fi
     are = "is" if len(banded) == 1 else "are"
     if len(parts) == 1:
         way = "horizontally" if ways["horizontal"] else "vertically"
-        start = f"{counted(len(banded), 'layer').capitalize()} {are} {way} banded"
+        start = f"{capitalized(counted(len(banded), 'layer'))} {are} {way} banded"
     else:
-        start = f"{_listed(parts).capitalize()} banded"
+        start = f"{capitalized(listed(parts))} banded"
     tail = list(scored[-len(banded) :]) == list(banded)
     end = ""
     if tail and len(banded) < len(scored):
@@ -154,7 +138,7 @@ def _flip_findings(survey: BandingSurvey) -> list[Finding]:
         if symmetry == "quarter turn" or not layers:
             continue
         sides = ("top", "bottom") if symmetry == "vertical flip" else ("left", "right")
-        subject = counted(len(layers), "layer").capitalize()
+        subject = capitalized(counted(len(layers), "layer"))
         weighs = "weighs" if len(layers) == 1 else "weigh"
         whose = "its" if len(layers) == 1 else "their"
         statement = f"{subject} {weighs} {sides[0]} and {sides[1]} of {whose} kernels unequally."
@@ -191,7 +175,3 @@ def _skipped_evidence(survey: BandingSurvey) -> str:
 
 def _size(banding: LayerBanding) -> float:
     return 0.0 if banding.score is None else abs(banding.score.score)
-
-
-def _listed(parts: Sequence[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

@@ -112,7 +112,11 @@ def is_weight(layer: Layer) -> bool:
 
 
 def reason_to_skip(layer: Layer, feature_map: FeatureMap | None) -> str | None:
-    """Why a weight has no bands to measure, told from its header; None where it has."""
+    """Why a weight has no bands to measure, told from its header; None where it has.
+
+    A grouped convolution is scored: each of its units is what a dense one's is. Its kernel's input axis mixes groups, so
+    the flips over inputs have few values and the test is conservative.
+    """
     kernel = layer.shape[2:] if feature_map is None else feature_map[1:]
     reason = None
     if layer.skipped is not None:
@@ -129,8 +133,8 @@ def reason_to_skip(layer: Layer, feature_map: FeatureMap | None) -> str | None:
         reason = "a 1x1 kernel has no rows or columns"
     elif kernel[0] != kernel[1]:
         reason = f"its kernels are {kernel[0]}x{kernel[1]}: shares of rows and of columns compare only on a square"
-    elif layer.role in ("depthwise", "grouped"):
-        reason = f"a {layer.role} convolution: bands are claimed for dense convolutions only"
+    elif layer.role == "depthwise":
+        reason = "a depthwise convolution: bands are claimed for dense convolutions only"
     return reason
 
 

@@ -10,8 +10,6 @@ from weightatlas.banding.charts import depth_chart, profile_chart, symmetry_char
 from weightatlas.banding.findings import (
     banding_findings,
     banding_title,
-    counted,
-    number,
     profiles_title,
     symmetry_title,
     type_shares_title,
@@ -21,6 +19,7 @@ from weightatlas.banding.flips import FLIPS
 from weightatlas.banding.layer import BANDED_UNIT
 from weightatlas.banding.score import BANDED_RAW, BANDED_SLIDES, SIGNIFICANT, SMALLEST
 from weightatlas.plate import Chart, Column, Heading, Plate, SlideLayer, Slides, Strip, Table
+from weightatlas.wording import counted, number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

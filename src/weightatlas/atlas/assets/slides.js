@@ -4,6 +4,8 @@ import { csv } from "./csv.js";
 import { enhanceTissue } from "./inspector.js";
 import { Tissue } from "./tissue.js";
 
+const KEPT = 80;
+
 /**
  * @param {HTMLElement} section
  * @param {Record<string, number[][]>} factors
@@ -24,8 +26,9 @@ export function enhanceSlides(section, factors) {
     for (const tissue of tissues) tissue.update();
   }
 
+  const few = tissues.length <= KEPT; // what is drawn stays; beyond that, memory is given back out of sight
   const watcher = new IntersectionObserver(
-    (entries) => entries.forEach((entry) => byArticle.get(entry.target)?.approach(entry.isIntersecting)),
+    (entries) => entries.forEach((entry) => byArticle.get(entry.target)?.approach(few || entry.isIntersecting)),
     { rootMargin: "800px 0px" },
   );
   for (const tissue of tissues) {
