@@ -59,7 +59,8 @@ class Result(ABC):
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """The arrays behind the result, for `.npz`; by default the columns of the default table."""
-        return {name: column.to_numpy() for name, column in self.frame().items()}  # type: ignore[misc]
+        rows = self.rows()
+        return {column: _array([row[column] for row in rows]) for column in self.columns()}
 
     def picture(self, path: Path) -> None:
         """Draw the result to an `.svg`, `.png` or `.pdf` file: by default its chart."""
@@ -132,6 +133,19 @@ class Result(ABC):
             raise MissingDependencyError(need, "pyarrow", "parquet") from error
 
 
+def _array(values: Sequence[Any]) -> npt.NDArray[Any]:
+    """A column as an array that needs no pickle: numbers with NaN for what is missing, or text."""
+    known = [value for value in values if value is not None]
+    if known and all(isinstance(value, int | float) for value in known):
+        return np.array([math.nan if value is None else value for value in values])
+    return np.array(["" if value is None else cell_text(value) for value in values], dtype=np.str_)
+
+
+def cell_text(value: object) -> str:
+    """A value as text in one cell; a shape is written 64x3x7x7."""
+    return "x".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
 def columns_with_source(columns: Sequence[str]) -> tuple[str, ...]:
     """The columns of rows that say their source.
 
@@ -182,9 +196,7 @@ def csv_text(rows: Iterable[Mapping[str, object]], columns: Sequence[str]) -> st
     writer.writeheader()
     for row in rows:
         cells = {key: plain(value) for key, value in row.items()}
-        writer.writerow(
-            {key: "x".join(map(str, cell)) if isinstance(cell, list) else cell for key, cell in cells.items()}
-        )
+        writer.writerow({key: cell_text(cell) if isinstance(cell, list) else cell for key, cell in cells.items()})
     return text.getvalue().rstrip("\n")
 
 

@@ -6,8 +6,8 @@ from urllib.parse import unquote
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.atlas.plates_for_tests import Given, row, small, table
 
+from tests.atlas.plates_for_tests import Given, row, small, table
 from weightatlas.atlas.chapters import encoded, gather
 from weightatlas.plate import Finding, Subject
 

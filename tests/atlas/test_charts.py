@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from PIL import Image
-from tests.atlas.plates_for_tests import chart, row
 
+from tests.atlas.plates_for_tests import chart, row
 from weightatlas.atlas.charts import compound, facet_theme, faceted, prepared, save_chart, theme
 from weightatlas.palette import ACCENT
 

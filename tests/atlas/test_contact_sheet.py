@@ -9,8 +9,8 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 from PIL import Image
-from tests.atlas.plates_for_tests import HOSTILE, images, slide, slides
 
+from tests.atlas.plates_for_tests import HOSTILE, images, slide, slides
 from weightatlas.atlas.contact_sheet import GAP, LABELS, LINE, MARGIN, SCALE, save_contact_sheet
 from weightatlas.palette import ACCENT
 from weightatlas.plate import SlideLayer

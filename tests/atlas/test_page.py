@@ -9,8 +9,8 @@ from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.atlas.plates_for_tests import HOSTILE, Given, chart, row, slide, slides, small, table
 
+from tests.atlas.plates_for_tests import HOSTILE, Given, chart, row, slide, slides, small, table
 from weightatlas.atlas import write_atlas
 from weightatlas.plate import Finding, Subject
 

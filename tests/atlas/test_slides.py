@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from tests.atlas.plates_for_tests import Given, images, slide, slides
 
+from tests.atlas.plates_for_tests import Given, images, slide, slides
 from weightatlas.atlas.chapters import gather
 from weightatlas.atlas.slides import FRONTISPIECE_LAYERS, SlidesView, frontispiece, slide_anchors, slides_view
 from weightatlas.plate import SlideLayer, Slides

@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from PIL import Image
-from tests.atlas.plates_for_tests import images, slide
 
+from tests.atlas.plates_for_tests import images, slide
 from weightatlas.atlas.sprites import SHEET_WIDTH, arrange, checked, sample, sheet, similarity
 from weightatlas.plate import SlideLayer
 

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import pytest
-from tests.atlas.plates_for_tests import Given, row, table
 
+from tests.atlas.plates_for_tests import Given, row, table
 from weightatlas.atlas.chapters import gather
 from weightatlas.atlas.tables import FILTER_FROM, FOLD_AT, TableView, table_view
 from weightatlas.plate import Column, Heading, Table

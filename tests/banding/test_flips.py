@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.reference import banding as slow
 
+from tests.reference import banding as slow
 from weightatlas.banding.flips import EXACT_UP_TO, sign_flip_p_values
 from weightatlas.banding.kernels import kernel_energies
 from weightatlas.banding.score import untested_score

@@ -5,8 +5,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.reference import banding as slow
 
+from tests.reference import banding as slow
 from weightatlas.banding.kernels import as_kernels, kernel_energies, kernel_symmetry, ratio
 
 

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from tests.reference.nmf import best_permutation
 
+from tests.reference.nmf import best_permutation
 from weightatlas.banding.matching import match_factors
 
 if TYPE_CHECKING:

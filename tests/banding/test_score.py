@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jaxtyping import TypeCheckError
-from tests.reference import banding as slow
 
+from tests.reference import banding as slow
 from weightatlas.banding import score, score_slides
 from weightatlas.banding.score import BANDED_RAW, SMALLEST, direction_of
 

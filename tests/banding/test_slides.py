@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import spearmanr
-from tests.reference.nmf import one_sided, scikit_learn_nmf
 
+from tests.reference.nmf import one_sided, scikit_learn_nmf
 from weightatlas.banding.score import score_slides
 from weightatlas.banding.slides import similarity_order, slides
 

@@ -45,12 +45,12 @@ def test_the_vertical_imbalance_is_energy_above_less_below() -> None:
     weight = weight_with(TOP, np.ones(3))
     energy = (weight**2).sum(axis=(1, 3))
     expected = (energy[:, 0] - energy[:, 2]) / energy.sum(axis=1)
-    np.testing.assert_allclose(symmetries(weight)[0].unit_scores, expected)
+    np.testing.assert_allclose(symmetries(weight).tests[0].unit_scores, expected)
 
 
 def test_the_quarter_turn_is_the_banding_score() -> None:
     weight = weight_with(TOP, np.ones(3))
-    turn = symmetries(weight, seed=4)[2]
+    turn = symmetries(weight, seed=4).tests[2]
     found = score(weight, seed=4)
     np.testing.assert_allclose(turn.unit_scores, found.unit_scores)
     assert turn.null_std == pytest.approx(found.null_std)

@@ -3,8 +3,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.atlas.plates_for_tests import HOSTILE, Given, chart, row, slide, slides, small, table
 
+from tests.atlas.plates_for_tests import HOSTILE, Given, chart, row, slide, slides, small, table
 from weightatlas.atlas.colours import DARK
 from weightatlas.palette import GREY, PAPER
 

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from tests.atlas.plates_for_tests import HOSTILE, Given, images, slide, slides, small
 
+from tests.atlas.plates_for_tests import HOSTILE, Given, images, slide, slides, small
 from weightatlas.plate import SlideLayer
 
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from tests.atlas.plates_for_tests import HOSTILE, Given, row, small, table
 
 if TYPE_CHECKING:

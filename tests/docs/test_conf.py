@@ -6,6 +6,7 @@ import runpy
 from typing import TYPE_CHECKING
 
 import pytest
+
 from tests.docs.pages import ROOT
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.docs.pages import PAGES, ROOT, blocks, commands, make_checkpoint, page_name
 
+from tests.docs.pages import PAGES, ROOT, blocks, commands, make_checkpoint, page_name
 from weightatlas.cli.application import app, run
 
 COMMANDS = list(dict.fromkeys(tuple(words) for page in PAGES for words in commands(page, "weightatlas")))

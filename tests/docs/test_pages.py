@@ -8,12 +8,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, get_args
 
 import pytest
-from tests.docs.pages import PAGES, ROOT, page_name, section, table_rows
 
+from tests.docs.pages import PAGES, ROOT, page_name, section, table_rows
 from weightatlas.anatomy.listing import COLUMNS
 from weightatlas.anatomy.vocabulary import Kind, Role
 from weightatlas.banding import tables
-from weightatlas.cli.printing import with_source_column
+from weightatlas.result import columns_with_source
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,7 +50,7 @@ def test_relative_links_lead_somewhere(page: Path) -> None:
 @pytest.mark.parametrize(("heading", "columns"), TABLES.items(), ids=str)
 def test_every_field_is_described_and_no_other(heading: str, columns: tuple[str, ...]) -> None:
     described = [name for row in table_rows(section(CLI, heading))[2:] for name in re.findall(r"`(\w+)`", row[0])]
-    assert sorted(described) == sorted(with_source_column(columns))
+    assert sorted(described) == sorted(columns_with_source(columns))
 
 
 def test_every_kind_and_role_is_described() -> None:

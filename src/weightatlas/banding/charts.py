@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from weightatlas.banding.survey import BandingSurvey
 
 NULL_WIDTH = 3.2905
+"""Half-width of the grey bar in standard deviations: 99.9 % of sign flips fall inside, as q < .001 asks."""
 NAMES_UP_TO = 48
 """With more layers than this the axis counts them; names stand in the tooltip."""
 
@@ -37,7 +38,7 @@ def depth_chart(survey: BandingSurvey) -> alt.LayerChart:
         for depth, banding in enumerate(survey.scored, start=1)
         if banding.score is not None
     ]
-    base = _chart(rows).encode(x=_depth_axis(len(rows)))
+    base = inline(rows).encode(x=_depth_axis(len(rows)))
     scale = alt.Scale(domain=[-1, 1], nice=False)
     null = base.mark_bar(color=palette.NULL, size=_bar_size(len(rows))).encode(
         y=alt.Y("low:Q", title="B", scale=scale), y2="high:Q"
@@ -46,7 +47,7 @@ def depth_chart(survey: BandingSurvey) -> alt.LayerChart:
     tooltip = _tooltip("layer", "direction", score="B", slides="B of slides")
     raw = base.mark_point(filled=True, size=45, opacity=1).encode(y="score:Q", color=colour, tooltip=tooltip)
     slides = base.mark_point(filled=False, size=45, strokeWidth=1.2).encode(y="slides:Q", color=colour, tooltip=tooltip)
-    zero = _chart([{"zero": 0}]).mark_rule(color=palette.GREY, strokeWidth=0.6).encode(y="zero:Q")
+    zero = inline([{"zero": 0}]).mark_rule(color=palette.GREY, strokeWidth=0.6).encode(y="zero:Q")
     layered: alt.LayerChart = (null + zero + slides + raw).properties(width="container", height=260)
     return layered
 
@@ -76,7 +77,7 @@ def symmetry_chart(survey: BandingSurvey) -> alt.FacetChart:
     dots = base.mark_point(filled=True, size=28, opacity=1).encode(
         y="score:Q", color=broken, tooltip=_tooltip("layer", "symmetry", score="imbalance")
     )
-    layered = alt.layer(null, dots).properties(width=260, height=150, data=_chart(rows).data)
+    layered = alt.layer(null, dots).properties(width=260, height=150, data=inline(rows).data)
     faceted: alt.FacetChart = layered.facet(
         column=alt.Column("symmetry:N", title=None, sort=["vertical flip", "horizontal flip", "quarter turn"])
     )
@@ -88,7 +89,7 @@ def types_chart(rows: Sequence[Mapping[str, Any]]) -> alt.Chart:
     values = [dict(row) | {"order": order} for order, row in enumerate(rows)]
     layers = list(dict.fromkeys(row["layer"] for row in rows))
     chart: alt.Chart = (
-        _chart(values)
+        inline(values)
         .mark_bar(stroke=palette.RULE, strokeWidth=0.5)
         .encode(
             y=alt.Y("layer:N", title=None, sort=layers, axis=alt.Axis(labelLimit=220)),
@@ -114,14 +115,15 @@ def profile_chart(rows: Sequence[Mapping[str, Any]]) -> alt.FacetChart:
         tooltip=_tooltip("layer", "axis", "position", share="share"),
     )
     uniform = base.mark_tick(color=palette.INK, thickness=1.2).encode(y="uniform:Q")
-    layered = alt.layer(shares, uniform).properties(width=260, height=140, data=_chart(rows).data)
+    layered = alt.layer(shares, uniform).properties(width=260, height=140, data=inline(rows).data)
     faceted: alt.FacetChart = layered.facet(
         row=alt.Row("layer:N", title=None), column=alt.Column("axis:N", title=None, sort=["y", "x"])
     ).resolve_scale(x="independent")
     return faceted
 
 
-def _chart(rows: Sequence[Mapping[str, Any]]) -> alt.Chart:
+def inline(rows: Sequence[Mapping[str, Any]]) -> alt.Chart:
+    """A chart with its data in the specification."""
     return alt.Chart(alt.InlineData(values=list(rows)))
 
 

@@ -114,8 +114,8 @@ def is_weight(layer: Layer) -> bool:
 def reason_to_skip(layer: Layer, feature_map: FeatureMap | None) -> str | None:
     """Why a weight has no bands to measure, told from its header; None where it has.
 
-    A grouped convolution is scored: each of its units is what a dense one's is. Its kernel's input axis mixes groups, so
-    the flips over inputs have few values and the test is conservative.
+    A grouped convolution is scored: each of its units is what a dense one's is. Its kernel's input axis mixes groups,
+    so the flips over inputs have few values and the test is conservative.
     """
     kernel = layer.shape[2:] if feature_map is None else feature_map[1:]
     reason = None

@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from weightatlas.banding.charts import depth_chart, profile_chart, symmetry_chart, types_chart
+from weightatlas.banding.charts import NULL_WIDTH, depth_chart, profile_chart, symmetry_chart
 from weightatlas.banding.findings import (
     banding_findings,
     banding_title,
     profiles_title,
     symmetry_title,
     type_shares_title,
-    types_title,
 )
 from weightatlas.banding.flips import FLIPS
 from weightatlas.banding.layer import BANDED_UNIT
 from weightatlas.banding.score import BANDED_RAW, BANDED_SLIDES, SIGNIFICANT, SMALLEST
+from weightatlas.banding.single_plates import SLIDES_METHOD, SLIDES_READING, types_plates
 from weightatlas.plate import Chart, Column, Heading, Plate, SlideLayer, Slides, Strip, Table
 from weightatlas.wording import counted, number
 
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
     from weightatlas.banding.layer import LayerBanding
     from weightatlas.banding.survey import BandingSurvey
-
-NULL_WIDTH: Final = 3.2905
-"""Half-width of the grey bar in standard deviations: 99.9 % of sign flips fall inside, as q < .001 asks."""
 
 FLIP_NULL: Final = (
     "Every unit's direction is a fair coin: its score changes sign freely. "
@@ -109,18 +106,8 @@ def _slides(survey: BandingSurvey) -> Slides:
         Heading(
             key="slides",
             title=title,
-            reading=(
-                "A kernel over all its input channels is factored into three non-negative patterns, drawn red, green "
-                "and blue; a colour means the same pattern throughout a layer, red the topmost. Rows of one colour are "
-                "horizontal bands. Units lie in the order of their first principal component; click one for its link "
-                "and its values."
-            ),
-            method=(
-                "Non-negative matrix factorisation of rank 3 for each unit, on the positive and the negative part of "
-                "its weights side by side, as in Voss et al., Visualizing Weights (2021); factors matched across units "
-                "by assignment to one layout; each unit scaled to its own maximum. Slides B is the banding score with "
-                "factors in the channels' place."
-            ),
+            reading=SLIDES_READING,
+            method=f"{SLIDES_METHOD} Slides B is the banding score with factors in the channels' place.",
             null="The factoring finds structure in noise: the table says what share of random units would be banded.",
         ),
         tuple(_slide_layer(banding) for banding in drawn),
@@ -215,40 +202,4 @@ def _symmetries(survey: BandingSurvey) -> Chart:
 
 def _types(survey: BandingSurvey) -> list[Plate]:
     found = survey.types()
-    rows = tuple(row for row in survey.rows("types") if row["skipped"] is None)
-    return [
-        Slides(
-            Heading(
-                key="types",
-                title=types_title(found),
-                reading="Each square is the mean slide of one type: score is its b, share the part of all units in it.",
-                method=(
-                    "k-means on slides of unit length, pooled over layers of one kernel size, as in figure 12 of "
-                    f"Petrov et al. (2021); seed {survey.seed}."
-                ),
-            ),
-            tuple(
-                SlideLayer(
-                    layer=f"{size} kernels",
-                    images=np.clip(255 * centres / centres.max(axis=(1, 2, 3), keepdims=True), 0, 255).astype(np.uint8),
-                    facts=(counted(len(centres), "type"),),
-                    measures={"score": found.scores[size], "share": found.overall(size)},
-                    order=np.argsort(-found.scores[size], kind="stable"),
-                )
-                for size, centres in found.centres.items()
-            ),
-        ),
-        Chart(
-            Heading(
-                key="type-shares",
-                title=type_shares_title(survey, found),
-                reading=(
-                    "One bar a layer, one stretch a type, coloured by the type's own b: the accent is horizontal "
-                    "bands, blue vertical, white none."
-                ),
-                method="Shares of the types above.",
-            ),
-            spec=types_chart(rows).to_dict(),
-            rows=rows,
-        ),
-    ]
+    return types_plates(found, shares_title=type_shares_title(survey, found), method=f"Seed {survey.seed}.")

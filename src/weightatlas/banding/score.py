@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from weightatlas.banding.flips import FLIPS, sign_flip_p_values
 from weightatlas.banding.kernels import KernelEnergies, as_kernels, kernel_energies, ratio
+from weightatlas.result import Result, Row, plain
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import altair as alt
     import numpy.typing as npt
     import torch
+
+    from weightatlas.plate import Plate
 
 Array = np.ndarray
 Direction = Literal["horizontal", "vertical", "none"]
@@ -32,9 +39,11 @@ BANDED_SLIDES: Final = 0.53
 """Slides are called banded from this |B| on: between the article's lowest banded (.564) and highest unbanded (.484)
 layer. Read off its own 18 verdicts, so it fits them in-sample."""
 
+NO_VARIANCE: Final = "the unit has no spatial variance"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
-class BandingScore:
+class BandingScore(Result):
     r"""How strongly one layer is banded, beside its null.
 
     Attributes:
@@ -48,7 +57,12 @@ class BandingScore:
         row_profile: each row's share of the squared weights, (h,): what a fully connected layer makes of y.
         column_profile: each column's share, (w,).
         threshold: the |B| from which on the layer is called banded.
+        source: what was scored, for the atlas.
     """
+
+    tables: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "units": ("unit", "score", "row_share", "column_share", "skipped"),
+    }
 
     unit_scores: Float[Array, " units"]
     input_scores: Float[Array, " inputs"]
@@ -59,6 +73,28 @@ class BandingScore:
     row_profile: Float[Array, " h"]
     column_profile: Float[Array, " w"]
     threshold: float
+    source: str = "weight"
+
+    def rows(self, table: str | None = None) -> list[Row]:
+        """One row a unit."""
+        columns = self.columns(table)
+        figures = (self.unit_scores, self.row_shares, self.column_shares)
+        return [
+            dict(zip(columns, (unit, *map(plain, row), None if np.isfinite(row[0]) else NO_VARIANCE), strict=True))
+            for unit, row in enumerate(zip(*(values.tolist() for values in figures), strict=True))
+        ]
+
+    def chart(self) -> alt.LayerChart:
+        """How the units' scores are spread, with B and the range of its null."""
+        from weightatlas.banding.single_plates import score_chart
+
+        return score_chart(self)
+
+    def plates(self) -> Sequence[Plate]:
+        """The spread of the units' scores."""
+        from weightatlas.banding.single_plates import score_plates
+
+        return score_plates(self)
 
     @property
     def score(self) -> float:
@@ -146,7 +182,7 @@ def score(
     Example:
         >>> import numpy as np
         >>> from weightatlas.banding import score
-        >>> bands = np.repeat(np.random.default_rng(0).normal(size=(32, 8, 3, 1)), 3, axis=3)
+        >>> bands = np.repeat(np.random.default_rng(0).normal(size=(32, 16, 3, 1)), 3, axis=3)
         >>> found = score(bands)
         >>> round(found.score, 6), found.direction
         (1.0, 'horizontal')

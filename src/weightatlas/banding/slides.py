@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 from jaxtyping import Float, Float32, Int64, UInt8
@@ -11,10 +12,17 @@ from jaxtyping import Float, Float32, Int64, UInt8
 from weightatlas.banding.kernels import as_kernels
 from weightatlas.banding.matching import match_factors
 from weightatlas.banding.nmf import one_sided_nmf
+from weightatlas.result import Result, Row
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import altair as alt
     import numpy.typing as npt
     import torch
+
+    from weightatlas.plate import Plate
 
 Array = np.ndarray
 
@@ -23,7 +31,7 @@ COLOURS: Final = 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TissueSlides:
+class TissueSlides(Result):
     """One layer's tissue slide: a small picture of each unit.
 
     Attributes:
@@ -33,12 +41,48 @@ class TissueSlides:
             fewer factors the colours left over are 0; a unit without weights is black.
         order: units by similarity, a permutation.
         error: ||X - WH|| / ||X|| of each unit, 0 to 1; 0 for a unit without weights.
+        source: what was reduced, for the atlas.
     """
+
+    tables: ClassVar[Mapping[str, tuple[str, ...]]] = {"units": ("unit", "place", "error", "skipped")}
 
     factors: Float32[Array, "units h w k"]
     images: UInt8[Array, "units h w 3"]
     order: Int64[Array, " units"]
     error: Float[Array, " units"]
+    source: str = "weight"
+
+    def rows(self, table: str | None = None) -> list[Row]:
+        """One row a unit: its place in the order of similarity, and what the factors leave of its weights."""
+        columns = self.columns(table)
+        places = np.argsort(self.order).tolist()
+        return [
+            dict(zip(columns, (unit, place, error, None), strict=True))
+            for unit, (place, error) in enumerate(zip(places, self.error.tolist(), strict=True))
+        ]
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Factors, images, order and error."""
+        return {"factors": self.factors, "images": self.images, "order": self.order, "error": self.error}
+
+    def picture(self, path: Path) -> None:
+        """A contact sheet of all units."""
+        from weightatlas.atlas.contact_sheet import save_contact_sheet
+        from weightatlas.banding.single_plates import slides_plate
+
+        save_contact_sheet(slides_plate(self), path)
+
+    def chart(self) -> alt.Chart:
+        """How much of each unit's weights the factors leave unexplained."""
+        from weightatlas.banding.single_plates import error_chart
+
+        return error_chart(self)
+
+    def plates(self) -> Sequence[Plate]:
+        """The slides, as they stand in an atlas."""
+        from weightatlas.banding.single_plates import slides_plate
+
+        return [slides_plate(self)]
 
 
 def slides(weight: torch.Tensor | npt.ArrayLike, *, factors: int = 3, jobs: int | None = None) -> TissueSlides:

@@ -127,8 +127,8 @@ def survey(
         >>> import torch
         >>> from weightatlas.banding import survey
         >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.Conv2d(8, 8, 1))
-        >>> survey(model).frame()[["layer", "direction", "skipped"]].to_dict("records")
-        [{'layer': '0', 'direction': 'none', 'skipped': None}, {'layer': '1', 'direction': None, 'skipped': ...}]
+        >>> [(row["layer"], row["direction"], row["skipped"]) for row in survey(model).rows()]
+        [('0', 'none', None), ('1', None, 'a 1x1 kernel has no rows or columns')]
     """
     if average not in get_args(Average):
         message = f"average must be one of {', '.join(get_args(Average))}, not {average!r}"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, Literal, get_args
+from typing import TYPE_CHECKING, ClassVar, Final, Literal, get_args
 
 import numpy as np
 from jaxtyping import Float
@@ -11,10 +12,16 @@ from jaxtyping import Float
 from weightatlas.banding.flips import FLIPS, sign_flip_p_values
 from weightatlas.banding.kernels import KernelEnergies, as_kernels, kernel_energies
 from weightatlas.banding.score import SIGNIFICANT, SMALLEST, mean_of_finite, shares
+from weightatlas.result import Result, Row, plain
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import altair as alt
     import numpy.typing as npt
     import torch
+
+    from weightatlas.plate import Plate
 
 Array = np.ndarray
 Symmetry = Literal["vertical flip", "horizontal flip", "quarter turn"]
@@ -61,9 +68,63 @@ class SymmetryTest:
         return is_broken(self.score, self.p_value)
 
 
-def symmetries(
-    weight: torch.Tensor | npt.ArrayLike, *, flips: int = FLIPS, seed: int = 0
-) -> tuple[SymmetryTest, SymmetryTest, SymmetryTest]:
+@dataclass(frozen=True, slots=True, eq=False)
+class Symmetries(Result):
+    """The three tests of one layer; goes through them in the order of `SYMMETRIES`.
+
+    Attributes:
+        tests: vertical flip, horizontal flip, quarter turn.
+        source: what was tested, for the atlas.
+    """
+
+    tables: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "symmetries": ("symmetry", "score", "null_mean", "null_std", "p_value", "broken", "units", "skipped"),
+    }
+
+    tests: tuple[SymmetryTest, ...]
+    source: str = "weight"
+
+    def __iter__(self) -> Iterator[SymmetryTest]:
+        """Go through the tests."""
+        return iter(self.tests)
+
+    def rows(self, table: str | None = None) -> list[Row]:
+        """One row a symmetry."""
+        columns = self.columns(table)
+        return [
+            dict(
+                zip(
+                    columns,
+                    (
+                        test.symmetry,
+                        plain(test.score),
+                        0.0,
+                        plain(test.null_std),
+                        test.p_value,
+                        test.broken,
+                        len(test.unit_scores),
+                        None,
+                    ),
+                    strict=True,
+                )
+            )
+            for test in self.tests
+        ]
+
+    def chart(self) -> alt.LayerChart:
+        """The three imbalances, each with the range of its null."""
+        from weightatlas.banding.single_plates import symmetries_chart
+
+        return symmetries_chart(self)
+
+    def plates(self) -> Sequence[Plate]:
+        """The three imbalances, as they stand in an atlas."""
+        from weightatlas.banding.single_plates import symmetries_plates
+
+        return symmetries_plates(self)
+
+
+def symmetries(weight: torch.Tensor | npt.ArrayLike, *, flips: int = FLIPS, seed: int = 0) -> Symmetries:
     r"""Test which symmetries of the square a layer's units break in common.
 
     Each symmetry has an imbalance per unit u whose sign it turns, and so a sign-flip null:
@@ -95,11 +156,12 @@ def symmetries(
     untested = untested_symmetries(kernel_energies(as_kernels(weight)))
     samples = [sample for test in untested for sample in (test.unit_scores, test.input_scores)]
     p_values = sign_flip_p_values(samples, flips=flips, seed=seed).reshape(-1, 2)
-    vertical, horizontal, turn = (
-        replace(test, p_units=float(p_units), p_inputs=float(p_inputs))
-        for test, (p_units, p_inputs) in zip(untested, p_values, strict=True)
+    return Symmetries(
+        tuple(
+            replace(test, p_units=float(p_units), p_inputs=float(p_inputs))
+            for test, (p_units, p_inputs) in zip(untested, p_values, strict=True)
+        )
     )
-    return vertical, horizontal, turn
 
 
 def untested_symmetries(energies: KernelEnergies) -> tuple[SymmetryTest, ...]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from weightatlas.banding.score import NO_VARIANCE
 from weightatlas.banding.symmetries import is_broken
 from weightatlas.result import Row, plain
 
@@ -107,7 +108,7 @@ def units_rows(survey: BandingSurvey) -> Iterator[Row]:
         banded = banding.banded_slides
         for unit in range(score.units):
             if not np.isfinite(score.unit_scores[unit]):
-                yield {"layer": banding.layer, "unit": unit, "skipped": "the unit has no spatial variance"}
+                yield {"layer": banding.layer, "unit": unit, "skipped": NO_VARIANCE}
                 continue
             yield {
                 "layer": banding.layer,

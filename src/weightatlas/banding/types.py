@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 from jaxtyping import Float, Int64
@@ -13,11 +14,15 @@ from threadpoolctl import threadpool_limits
 from weightatlas.banding.kernels import kernel_energies
 from weightatlas.banding.score import shares as unit_shares
 from weightatlas.banding.slides import unit_length
+from weightatlas.result import Result, Row
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Sequence
 
+    import altair as alt
     import numpy.typing as npt
+
+    from weightatlas.plate import Plate
 
 Array = np.ndarray
 
@@ -29,7 +34,7 @@ RESTARTS: Final = 10
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class BandingTypes:
+class BandingTypes(Result):
     """Clusters of slides, for each kernel size its own.
 
     Attributes:
@@ -37,12 +42,35 @@ class BandingTypes:
         assignment: layer to the cluster of each of its units, int64 (units,).
         sizes: layer to its kernel size.
         scores: kernel size to the banding score of each centre, (k,): -1 to 1, 0 for a flat one.
+        source: what was clustered, for the atlas.
     """
+
+    tables: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "types": ("layer", "kernel", "type", "type_score", "share", "units", "skipped"),
+    }
 
     centres: Mapping[str, Float[Array, "k h w factors"]]
     assignment: Mapping[str, Int64[Array, " units"]]
     sizes: Mapping[str, str]
     scores: Mapping[str, Float[Array, " k"]]
+    source: str = "slides"
+
+    def rows(self, table: str | None = None) -> list[Row]:
+        """One row for each layer and type of its kernel size."""
+        self.columns(table)
+        return [row for layer in self.sizes for row in self.rows_of(layer)]
+
+    def chart(self) -> alt.Chart:
+        """Each layer's share of each type."""
+        from weightatlas.banding.charts import types_chart
+
+        return types_chart(self.rows())
+
+    def plates(self) -> Sequence[Plate]:
+        """The types, and what each layer is made of."""
+        from weightatlas.banding.single_plates import types_plates
+
+        return types_plates(self)
 
     def shares(self, layer: str) -> Float[Array, " k"]:
         """Share of a layer's units in each type of its kernel size; they add to 1."""
