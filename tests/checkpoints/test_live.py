@@ -57,3 +57,11 @@ def test_a_lazy_module_has_no_weights_yet() -> None:
 
 def test_an_expanded_tensor_in_memory_is_no_lie() -> None:
     assert open_checkpoint({"a.weight": torch.ones(1).expand(5, 5)})["a.weight"].sum() == 25
+
+
+def test_transposed_convolutions_come_out_first_too() -> None:
+    up, out = torch.nn.ConvTranspose2d(3, 8, 5), torch.nn.Conv2d(8, 4, 3)
+    checkpoint = open_checkpoint(torch.nn.Sequential(up, out))
+    assert checkpoint.info["0.weight"].shape == (8, 3, 5, 5)
+    assert torch.equal(checkpoint["0.weight"], up.weight.detach().transpose(0, 1))
+    assert torch.equal(checkpoint["1.weight"], out.weight.detach())
