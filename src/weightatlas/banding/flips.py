@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 from jaxtyping import Float
@@ -13,6 +15,55 @@ EXACT_UP_TO = 16
 """Up to so many values all 2^n patterns are counted."""
 
 _PATTERNS_AT_ONCE = 4096
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class FlipTested:
+    r"""A figure of a layer that is a mean over units, tested by sign flips over units and over input channels.
+
+    Attributes:
+        unit_scores: each unit's figure, whose sign the symmetry in question turns, (units,); NaN where it has none.
+        input_scores: the same with the weight's first two axes exchanged, (inputs,); empty where there are no inputs.
+        p_units: two-sided p of the flips over units.
+        p_inputs: two-sided p of the flips over input channels; 0 where there are none.
+    """
+
+    unit_scores: Float[np.ndarray, " units"]
+    input_scores: Float[np.ndarray, " inputs"]
+    p_units: float = 1.0
+    p_inputs: float = 1.0
+
+    @property
+    def score(self) -> float:
+        """The mean over the units that have a figure."""
+        return mean_of_finite(self.unit_scores)
+
+    @property
+    def units(self) -> int:
+        """Number of units, those without a figure among them."""
+        return len(self.unit_scores)
+
+    @property
+    def null_mean(self) -> float:
+        """The score where every unit's sign is a fair coin: 0."""
+        return 0.0
+
+    @property
+    def null_std(self) -> float:
+        r"""Standard deviation of the score under that null, over units: \(\sqrt{\sum b_u^2} / n\)."""
+        finite = self.unit_scores[np.isfinite(self.unit_scores)]
+        return float(np.sqrt(np.sum(finite**2)) / len(finite)) if len(finite) else float("nan")
+
+    @property
+    def p_value(self) -> float:
+        """The larger of the two p-values: units share their inputs, so flipping units alone is anti-conservative."""
+        return max(self.p_units, self.p_inputs)
+
+
+def mean_of_finite(values: Float[np.ndarray, "*shape"]) -> float:
+    """Mean of the values that are finite; NaN if none is."""
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if len(finite) else float("nan")
 
 
 def sign_flip_p_values(

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from weightatlas.banding.flips import mean_of_finite
 from weightatlas.banding.kernels import as_kernels, kernel_energies, kernel_symmetry
 from weightatlas.banding.score import (
     BANDED_SLIDES,
     Average,
     BandingScore,
     direction_of,
-    mean_of_finite,
     shares,
     untested_score,
 )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, Literal
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from weightatlas.banding.flips import FLIPS, sign_flip_p_values
+from weightatlas.banding.flips import FLIPS, FlipTested, mean_of_finite, sign_flip_p_values
 from weightatlas.banding.kernels import KernelEnergies, as_kernels, kernel_energies, ratio
 from weightatlas.result import Result, Row, plain
 
@@ -42,9 +42,11 @@ layer. Read off its own 18 verdicts, so it fits them in-sample."""
 NO_VARIANCE: Final = "the unit has no spatial variance"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class BandingScore(Result):
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class BandingScore(FlipTested, Result):
     r"""How strongly one layer is banded, beside its null.
+
+    `score` is B, the mean of b over units: +1 pure horizontal bands, -1 vertical, 0 neither.
 
     Attributes:
         unit_scores: \(b_u = R_u - C_u\), (units,); NaN for a unit without spatial variance.
@@ -64,12 +66,8 @@ class BandingScore(Result):
         "units": ("unit", "score", "row_share", "column_share", "skipped"),
     }
 
-    unit_scores: Float[Array, " units"]
-    input_scores: Float[Array, " inputs"]
     row_shares: Float[Array, " units"]
     column_shares: Float[Array, " units"]
-    p_units: float
-    p_inputs: float
     row_profile: Float[Array, " h"]
     column_profile: Float[Array, " w"]
     threshold: float
@@ -97,11 +95,6 @@ class BandingScore(Result):
         return score_plates(self)
 
     @property
-    def score(self) -> float:
-        """B, the mean of b over units: +1 pure horizontal bands, -1 vertical, 0 neither."""
-        return mean_of_finite(self.unit_scores)
-
-    @property
     def row_share(self) -> float:
         """Mean share of the spatial variance that lies between rows; (h - 1) / (h w - 1) in random kernels."""
         return mean_of_finite(self.row_shares)
@@ -110,27 +103,6 @@ class BandingScore(Result):
     def column_share(self) -> float:
         """Mean share between columns."""
         return mean_of_finite(self.column_shares)
-
-    @property
-    def units(self) -> int:
-        """Number of units, those without spatial variance among them."""
-        return len(self.unit_scores)
-
-    @property
-    def null_mean(self) -> float:
-        """B where every unit's direction is a fair coin: 0."""
-        return 0.0
-
-    @property
-    def null_std(self) -> float:
-        r"""Standard deviation of B under that null, over units: \(\sqrt{\sum b_u^2} / n\)."""
-        finite = self.unit_scores[np.isfinite(self.unit_scores)]
-        return float(np.sqrt(np.sum(finite**2)) / len(finite)) if len(finite) else float("nan")
-
-    @property
-    def p_value(self) -> float:
-        """The larger of the two p-values: units share their inputs, so flipping units alone is anti-conservative."""
-        return max(self.p_units, self.p_inputs)
 
     @property
     def direction(self) -> Direction:
@@ -260,7 +232,6 @@ def untested_score(
         input_scores=input_scores,
         row_shares=row_shares,
         column_shares=column_shares,
-        p_units=1.0,
         p_inputs=1.0 if inputs else 0.0,
         row_profile=energies.row_profile / mass,
         column_profile=energies.column_profile / mass,
@@ -287,9 +258,3 @@ def direction_of(value: float, q_value: float) -> Direction:
     if not (q_value < SIGNIFICANT and abs(value) >= SMALLEST):
         return "none"
     return "horizontal" if value > 0 else "vertical"
-
-
-def mean_of_finite(values: Float[Array, "*shape"]) -> float:
-    """Mean over the units that have a figure; NaN if none has."""
-    finite = values[np.isfinite(values)]
-    return float(finite.mean()) if len(finite) else float("nan")

@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Final, Literal, get_args
 
 import numpy as np
-from jaxtyping import Float
 
-from weightatlas.banding.flips import FLIPS, sign_flip_p_values
+from weightatlas.banding.flips import FLIPS, FlipTested, sign_flip_p_values
 from weightatlas.banding.kernels import KernelEnergies, as_kernels, kernel_energies
-from weightatlas.banding.score import SIGNIFICANT, SMALLEST, mean_of_finite, shares
+from weightatlas.banding.score import SIGNIFICANT, SMALLEST, shares
 from weightatlas.result import Result, Row, plain
 
 if TYPE_CHECKING:
@@ -28,39 +27,15 @@ Symmetry = Literal["vertical flip", "horizontal flip", "quarter turn"]
 SYMMETRIES: Final[tuple[Symmetry, ...]] = get_args(Symmetry)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class SymmetryTest:
-    """One symmetry, one layer.
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class SymmetryTest(FlipTested):
+    """One symmetry, one layer; `score` is the mean imbalance over units, -1 to 1: 0 where they have the symmetry.
 
     Attributes:
         symmetry: "vertical flip" (top and bottom exchanged), "horizontal flip" (left and right), "quarter turn".
-        unit_scores: each unit's imbalance, -1 to 1, (units,); the symmetry turns its sign.
-        input_scores: the same over input channels, (inputs,).
-        p_units: two-sided p of the sign flips over units.
-        p_inputs: two-sided p of the sign flips over input channels.
     """
 
     symmetry: Symmetry
-    unit_scores: Float[Array, " units"]
-    input_scores: Float[Array, " inputs"]
-    p_units: float = 1.0
-    p_inputs: float = 1.0
-
-    @property
-    def score(self) -> float:
-        """Mean imbalance over units: 0 where the population has the symmetry."""
-        return mean_of_finite(self.unit_scores)
-
-    @property
-    def null_std(self) -> float:
-        """Standard deviation of the score where every unit's sign is a fair coin."""
-        finite = self.unit_scores[np.isfinite(self.unit_scores)]
-        return float(np.sqrt(np.sum(finite**2)) / len(finite)) if len(finite) else float("nan")
-
-    @property
-    def p_value(self) -> float:
-        """The larger of the two p-values."""
-        return max(self.p_units, self.p_inputs)
 
     @property
     def broken(self) -> bool:
@@ -102,7 +77,7 @@ class Symmetries(Result):
                         plain(test.null_std),
                         test.p_value,
                         test.broken,
-                        len(test.unit_scores),
+                        test.units,
                         None,
                     ),
                     strict=True,
@@ -173,7 +148,7 @@ def untested_symmetries(energies: KernelEnergies) -> tuple[SymmetryTest, ...]:
     )
     return tuple(
         SymmetryTest(
-            symmetry,
+            symmetry=symmetry,
             unit_scores=shares(part, whole, axis=1, average="unit"),
             input_scores=shares(part, whole, axis=0, average="unit"),
         )
