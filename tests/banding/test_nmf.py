@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.reference.nmf import one_sided, scikit_learn_nmf
 
+from tests.reference.nmf import one_sided, scikit_learn_nmf
 from weightatlas.banding.nmf import nmf, one_sided_nmf
 
 SHAPES = [(9, 20), (25, 64), (25, 300), (49, 40), (121, 30), (4, 512), (3, 3), (7, 1000)]
