@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -113,3 +114,9 @@ def test_hostile_names_are_rows_like_any_other(open_page: Callable[..., Any]) ->
         page.get_by_role("table").get_by_role("link", name=name, exact=True).click()
         article = page.locator("article.layer").filter(has=page.get_by_role("link", name=name, exact=True))
         assert article.bounding_box()["y"] < 900
+
+
+def test_marked_rows_stand_in_a_folded_table(open_page: Callable[..., Any]) -> None:
+    long = table(ROWS)
+    page = open_page(Given("a", (replace(long, marked=tuple(place == 90 for place in range(100))),))).page
+    assert names(page) == [*(f"layer{place}" for place in range(40)), "layer90"]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from weightatlas.plate import Column, Table
 
 FOLD_AT: Final = 40
-"""Rows that stand before a table folds."""
+"""Rows that stand before a table folds; marked ones stand wherever they are."""
 FILTER_FROM: Final = 13
 """Rows from which a table has a filter."""
 

@@ -94,7 +94,7 @@ def type_shares_title(survey: BandingSurvey, found: BandingTypes) -> str:
     if len(shares) == 1:
         return f"{layer} is {most:.0%} tissue banded its own way"
     least = min(shares)[0]
-    return f"Layers with a direction: {least:.0%} to {most:.0%} of their units are banded its way, most in {layer}"
+    return f"Layers with a direction: {least:.0%} to {most:.0%} of their units are banded their way, most in {layer}"
 
 
 def profiles_title(survey: BandingSurvey) -> str:

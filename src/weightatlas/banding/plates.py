@@ -175,7 +175,9 @@ def _depth_title(survey: BandingSurvey) -> str:
         strongest = survey.scored[int(np.argmax(scores))]
         return f"Banding by depth: |B| is largest in {strongest.layer}, {max(scores):.2f}"
     thirds = np.array_split(np.array([banding.direction != "none" for banding in survey.scored]), 3)
-    first, last = (f"{number(int(third.sum()))} of {number(len(third))}" for third in (thirds[0], thirds[-1]))
+    first, last = (
+        f"{number(int(third.sum())) if third.any() else 'none'} of {len(third)}" for third in (thirds[0], thirds[-1])
+    )
     return f"By depth: {first} layers have a direction in the first third, {last} in the last"
 
 

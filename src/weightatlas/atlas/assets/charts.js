@@ -1,4 +1,4 @@
-/** Charts: the library is inflated when the first one comes into view, and each is drawn in the page's own colours. */
+/** Charts: the library is inflated when the page is idle or a chart is near; each is drawn in the page's own colours. */
 import { embedded, one, save } from "./dom.js";
 import { csv } from "./csv.js";
 
@@ -10,6 +10,7 @@ let arriving;
 
 /** @type {Set<() => void>} charts not yet drawn: once the library is here they follow, so that print has all of them */
 const undrawn = new Set();
+const whenIdle = window.requestIdleCallback ?? ((/** @type {() => void} */ work) => setTimeout(work, 500));
 
 /** Inflate the library and run it. @returns {Promise<Embed>} */
 async function inflate() {
@@ -102,6 +103,7 @@ export function enhanceChart(section, settings) {
     if (!wanted) void draw();
   }
   undrawn.add(begin);
+  whenIdle(begin); // a page that is only printed or pictured has its charts, too
   watcher.observe(frame);
   window.addEventListener("beforeprint", begin);
   night.addEventListener("change", () => wanted && void draw());

@@ -37,7 +37,7 @@ export function enhanceTable(section) {
     for (const row of shown) {
       const fits = words.every((word) => texts.get(row)?.includes(word));
       row.hidden = !fits;
-      row.classList.toggle("folded", fits && !open && position >= foldAt);
+      row.classList.toggle("folded", fits && !open && position >= foldAt && !row.classList.contains("marked"));
       if (fits) position += 1;
     }
     if (count) count.textContent = words.length ? `${position} of ${counted(rows.length, "row")}` : counted(rows.length, "row");
@@ -45,7 +45,7 @@ export function enhanceTable(section) {
     if (none) none.hidden = position > 0;
     if (more) {
       more.hidden = position <= foldAt;
-      more.textContent = open ? `Show the first ${foldAt} rows` : `Show all ${position} rows`;
+      more.textContent = open ? "Show fewer rows" : `Show all ${position} rows`;
       more.setAttribute("aria-expanded", String(open));
     }
   }
