@@ -57,6 +57,18 @@ def test_one_sided_factors_are_those_of_the_parts_side_by_side(taps: int) -> Non
     assert (direct.error / error).max() < 1.01
 
 
+def test_more_channels_than_a_tile_holds() -> None:
+    kernels = np.random.default_rng(1).standard_normal((4, 600, 9)).astype(np.float32)
+    direct, general = one_sided_nmf(kernels, max_iterations=20), nmf(one_sided(kernels), max_iterations=20)
+    np.testing.assert_allclose(direct.spatial, general.spatial, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(direct.channel, general.channel, rtol=1e-3, atol=1e-3)
+
+
+def test_equal_singular_values_still_give_different_factors() -> None:
+    found = nmf(np.eye(3)[None])
+    np.testing.assert_allclose(found.error, 0, atol=0.01)
+
+
 def test_error_is_the_distance_to_the_product() -> None:
     matrices = random_matrices((9, 300))
     found = nmf(matrices)

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from weightatlas.banding.coordinate_descent import factorize_units, gram_matrices
+from weightatlas.banding.factorize import factorize_units, scale_units
+from weightatlas.banding.leading_pairs import LANES, leading_pairs
+from weightatlas.banding.workspace import workspace
 from weightatlas.parallel import parallel_map
 
 Floats = npt.NDArray[np.float32]
 
-SLAB = 16
+SLAB = LANES
 """Units a thread takes at a time: enough to hide the hand-over, few enough that the threads end together."""
 
 SERIAL = 1e9
@@ -77,7 +79,8 @@ def nmf(
         message = "matrices must be non-negative; for signed weights use one_sided_nmf"
         raise ValueError(message)
     _, rows, columns = data.shape
-    return _factorize(data, (rows, columns), rank, signed=False, limits=(max_iterations, tolerance), jobs=jobs)
+    data = np.ascontiguousarray(np.swapaxes(data, 1, 2))
+    return _factorize(data, (rows, columns), rank, limits=(max_iterations, tolerance), jobs=jobs)
 
 
 def one_sided_nmf(
@@ -112,7 +115,7 @@ def one_sided_nmf(
     """
     data = _finite(kernels, "kernels must be (units, channels, taps)")
     _, channels, taps = data.shape
-    return _factorize(data, (taps, 2 * channels), rank, signed=True, limits=(max_iterations, tolerance), jobs=jobs)
+    return _factorize(data, (taps, 2 * channels), rank, limits=(max_iterations, tolerance), jobs=jobs)
 
 
 def _finite(data: npt.ArrayLike, shape: str) -> Floats:
@@ -127,7 +130,7 @@ def _finite(data: npt.ArrayLike, shape: str) -> Floats:
 
 
 def _factorize(
-    data: Floats, shape: tuple[int, int], rank: int, *, signed: bool, limits: tuple[int, float], jobs: int | None
+    data: Floats, shape: tuple[int, int], rank: int, *, limits: tuple[int, float], jobs: int | None
 ) -> Factorization:
     """Factor all units, each of matrix `shape`, a slab of units a task."""
     rows, columns = shape
@@ -147,10 +150,12 @@ def _factorize(
 
     def solve(start: int) -> None:
         slab = slice(start, start + SLAB)
-        values, vectors = np.linalg.eigh(gram_matrices(data[slab], signed))
-        leading = (values[:, : -rank - 1 : -1].copy(), vectors[:, :, : -rank - 1 : -1].copy())
+        batch = data[slab]
+        scaled, extents = np.empty((len(batch), rows, batch.shape[1]), np.float32), np.empty((len(batch), 2))
+        scale_units(batch, scaled, extents)
         results = (made.spatial[slab], made.channel[slab], made.error[slab], made.iterations[slab])
-        factorize_units(data[slab], signed, leading, limits, results)
+        work = workspace(rows, batch.shape[1], rank)
+        factorize_units((scaled, extents), leading_pairs(scaled, rank), limits, results, work)
 
     small = units * rows * columns * rank * limits[0] < SERIAL
     parallel_map(solve, range(0, units, SLAB), jobs=1 if small else jobs)
