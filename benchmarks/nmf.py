@@ -116,13 +116,13 @@ def compare(kind: str, units: int, repeats: int, claims: Claims) -> None:
 def main() -> None:
     """Run both comparisons."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--quick", action="store_true", help="64 units, three rounds")
+    parser.add_argument("--quick", action="store_true", help="64 units")
     quick = parser.parse_args().quick
     warnings.simplefilter("ignore", ConvergenceWarning)
     print(machine())
     claims = Claims()
     for kind in ("random", "planted"):
-        compare(kind, units=64 if quick else 512, repeats=3, claims=claims)
+        compare(kind, units=64 if quick else 512, repeats=5, claims=claims)
     claims.settle()
 
 
