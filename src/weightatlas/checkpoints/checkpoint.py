@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -64,12 +65,17 @@ class Checkpoint(Mapping[str, "torch.Tensor"]):
         info: Sequence[TensorInfo],
         read: Callable[[TensorInfo], torch.Tensor],
         *,
+        parts: Callable[[TensorInfo], Callable[[int, int], torch.Tensor]] | None = None,
         file_format: str = "",
         metadata: Mapping[str, str] | None = None,
         skipped: Sequence[Skipped] = (),
         notes: Sequence[str] = (),
     ) -> None:
-        """Hold the headers; `read` fetches one tensor, mapped from the file where the format allows it."""
+        """Hold the headers.
+
+        `read` fetches one tensor, mapped from the file where the format allows it; `parts` gives what fetches its
+        elements from one to another, flat, where that is cheaper.
+        """
         self.source = source
         self.file_format = file_format
         self.info: Mapping[str, TensorInfo] = {tensor.name: tensor for tensor in info}
@@ -77,6 +83,7 @@ class Checkpoint(Mapping[str, "torch.Tensor"]):
         self.skipped = tuple(skipped)
         self.notes = tuple(notes)
         self._read = read
+        self._parts = parts or self._slices
 
     def __getitem__(self, name: str) -> torch.Tensor:
         """Read one tensor."""
@@ -100,10 +107,26 @@ class Checkpoint(Mapping[str, "torch.Tensor"]):
         return describe_tensors(self.info.values())
 
     def chunks(self, name: str, size: int) -> Iterator[torch.Tensor]:
-        """Yield a tensor flat, `size` elements at a time (the last may be shorter), each a view where it is mapped."""
-        flat = self[name].reshape(-1)
-        for start in range(0, flat.numel(), size):
-            yield flat[start : start + size]
+        """Yield a tensor flat, `size` elements at a time (the last may be shorter).
+
+        Where the elements lie plainly in a file each chunk is mapped alone, and behind a URL fetched alone, so that a
+        tensor larger than memory can be gone through.
+
+        Raises:
+            ValueError: `size` is not positive.
+        """
+        if size < 1:
+            message = f"size must be positive, not {size}"
+            raise ValueError(message)
+        info = self.info[name]
+        total = math.prod(info.shape)
+        fetch = self._parts(info)
+        for start in range(0, total, size):
+            yield fetch(start, min(start + size, total))
+
+    def _slices(self, tensor: TensorInfo) -> Callable[[int, int], torch.Tensor]:
+        flat = self._read(tensor).reshape(-1)
+        return lambda start, stop: flat[start:stop]
 
     def __repr__(self) -> str:
         """Say what is open, not what is in it."""

@@ -24,18 +24,20 @@ if TYPE_CHECKING:
     import h5py
     import torch
 
+    from weightatlas.checkpoints.blob import Blob
+
 SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
 BOMB_SIZE: Final = 2**30
 BOMB_RATIO: Final = 100
 NAMES_LIMIT: Final = 10_000_000
 
 
-def detect_keras(_path: Path, head: bytes) -> bool:
+def detect_keras(_blob: Blob, head: bytes) -> bool:
     """Whether a file is HDF5."""
     return head.startswith(SIGNATURE)
 
 
-def open_keras(path: Path) -> Contents:
+def open_keras(blob: Blob) -> Contents:
     """List the weights of a Keras file, one layer after the other.
 
     Raises:
@@ -43,6 +45,7 @@ def open_keras(path: Path) -> Contents:
     """
     import h5py  # loads numpy: only for this format
 
+    path = blob.path()
     headers: list[Header] = []
     skipped: list[Skipped] = []
     with untrusted(path, "a truncated or corrupt HDF5 file"), h5py.File(path, "r") as file:
@@ -165,7 +168,7 @@ def _list_layer(path: Path, root: h5py.Group, layer: str, layer_class: str, skip
         is_table = "embeddings" in weight  # (words, features) in both
         axes, merge = (None, None) if is_table else _order(parameter, shape, depthwise=depthwise)
         key = f"{module_path(layer, inner)}.{parameter}"
-        yield Header(f"{layer}/{weight}", key, shape, dtype, nbytes, str(path), axes, merge)
+        yield Header(f"{layer}/{weight}", key, shape, dtype, nbytes, str(path), axes=axes, merge=merge)
 
 
 def _unreadable(dataset: h5py.Dataset) -> str | None:

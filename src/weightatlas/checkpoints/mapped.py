@@ -1,10 +1,8 @@
-"""One tensor out of a file, mapped: only the pages that are looked at are ever read."""
+"""One tensor out of a blob: mapped from this disk, where only pages that are looked at are read, or fetched."""
 
 from __future__ import annotations
 
 import math
-import mmap
-import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -12,34 +10,39 @@ from weightatlas.checkpoints.dtypes import ITEM_SIZES, torch_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     import torch
+    from typing_extensions import Buffer
+
+    from weightatlas.checkpoints.contents import Span
 
 
-def map_tensor(path: Path, offset: int, shape: Sequence[int], dtype: str, *, big_endian: bool = False) -> torch.Tensor:
-    """Map `shape` elements of `dtype` that start at byte `offset`, in C order.
+def read_span(span: Span, shape: Sequence[int], dtype: str) -> torch.Tensor:
+    """The tensor of that shape and type whose elements lie at `span`.
 
-    The mapping is private: writing to the tensor changes memory, never the file. It covers the tensor alone, so that a
-    file larger than memory can be read tensor by tensor.
+    On this disk the mapping is private: writing to the tensor changes memory, never the file. It covers the tensor
+    alone, so that a file larger than memory can be read tensor by tensor.
 
     Raises:
-        ValueError: the file ends before the tensor does.
+        ValueError: the blob ends before the tensor does.
     """
-    size = math.prod(shape) * ITEM_SIZES[dtype]
-    if size == 0:
-        return from_bytes(bytearray(), shape, dtype)
-    start = offset - offset % mmap.ALLOCATIONGRANULARITY
-    with path.open("rb") as file:
-        if os.fstat(file.fileno()).st_size < offset + size:
-            message = "the file is shorter than its header says"
-            raise ValueError(message)
-        memory = mmap.mmap(file.fileno(), offset - start + size, access=mmap.ACCESS_COPY, offset=start)
-    return from_bytes(memory, shape, dtype, offset=offset - start, big_endian=big_endian)
+    count = math.prod(shape)
+    if count and span.strides is not None:
+        extent = 1 + sum(stride * (size - 1) for stride, size in zip(span.strides, shape, strict=True))
+        flat = read_elements(span, 0, extent, dtype)
+        return flat.as_strided(tuple(shape), span.strides)
+    return read_elements(span, 0, count, dtype).reshape(tuple(shape))
+
+
+def read_elements(span: Span, start: int, stop: int, dtype: str) -> torch.Tensor:
+    """Elements `start` to `stop` of what lies at `span`, in the order of memory, flat."""
+    item = ITEM_SIZES[dtype]
+    memory, offset = span.blob.memory(span.offset + start * item, (stop - start) * item)
+    return from_bytes(memory, (stop - start,), dtype, offset=offset, big_endian=span.big_endian)
 
 
 def from_bytes(
-    memory: mmap.mmap | bytearray, shape: Sequence[int], dtype: str, *, offset: int = 0, big_endian: bool = False
+    memory: Buffer, shape: Sequence[int], dtype: str, *, offset: int = 0, big_endian: bool = False
 ) -> torch.Tensor:
     """View writable memory as a tensor; copied only where its bytes are swapped or its address is not aligned."""
     import torch  # reading only: listing runs without it

@@ -14,16 +14,17 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Final
 
 from weightatlas.checkpoints.checkpoint import Skipped
-from weightatlas.checkpoints.contents import Contents, Header
+from weightatlas.checkpoints.contents import Contents, Header, Span
 from weightatlas.checkpoints.dtypes import ITEM_SIZES, numpy_name
-from weightatlas.checkpoints.mapped import from_bytes, map_tensor
-from weightatlas.checkpoints.untrusted import REMEDY, summary, untrusted
+from weightatlas.checkpoints.mapped import from_bytes
+from weightatlas.checkpoints.untrusted import REMEDY, summary
+from weightatlas.checkpoints.zipped import data_offset, open_archive
 from weightatlas.errors import SourceError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import torch
+
+    from weightatlas.checkpoints.blob import Blob
 
 MAGIC: Final = b"\x93NUMPY"
 HEADER_LIMIT: Final = 1_000_000
@@ -45,16 +46,16 @@ class _Member:
     header_size: int
 
 
-def detect_npz(path: Path, head: bytes) -> bool:
+def detect_npz(blob: Blob, head: bytes) -> bool:
     """Whether a file is a zip in which some member is a `.npy`."""
     if not head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return False
-    with untrusted(path, "a truncated or corrupt zip archive"), zipfile.ZipFile(path) as archive:
+    with open_archive(blob) as archive:
         names = archive.namelist()
     return not names or any(name.endswith(".npy") for name in names)
 
 
-def open_npz(path: Path) -> Contents:
+def open_npz(blob: Blob) -> Contents:
     """List the arrays of an archive; a stored member is mapped on access, a deflated one unpacked alone.
 
     Raises:
@@ -62,21 +63,21 @@ def open_npz(path: Path) -> Contents:
     """
     members: dict[str, _Member] = {}
     skipped: list[Skipped] = []
-    with untrusted(path, "a truncated or corrupt .npz archive"), zipfile.ZipFile(path) as archive:
+    headers: list[Header] = []
+    with open_archive(blob) as archive:
         for zipped in archive.infolist():
             name = zipped.filename.removesuffix(".npy")
             if name in members:
-                raise SourceError(path, f"two of its members are called {name!r}", REMEDY)
+                raise SourceError(blob.name, f"two of its members are called {name[:80]!r}", REMEDY)
             found = _read_member(archive, zipped)
             if isinstance(found, str):
                 skipped.append(Skipped(name, found))
-            else:
-                members[name] = found
-    headers = [
-        Header(name, name.replace("/", "."), member.shape, member.dtype, _size(member), str(path))
-        for name, member in members.items()
-    ]
-    return Contents("npz", headers, lambda name: _read_array(path, members[name]), skipped=skipped)
+                continue
+            members[name] = found
+            key = name.replace("/", ".")
+            span = _span(blob, found)
+            headers.append(Header(name, key, found.shape, found.dtype, _size(found), blob.name, span))
+    return Contents("npz", headers, lambda name: _unpack(blob, members[name]), skipped=skipped)
 
 
 def _size(member: _Member) -> int:
@@ -144,17 +145,25 @@ def _read_header(file: IO[bytes]) -> tuple[dict[str, object], int]:
     return header, 8 + width + length
 
 
-def _read_array(path: Path, member: _Member) -> torch.Tensor:
+def _span(blob: Blob, member: _Member) -> Span | None:
+    """Where a stored member's elements lie; None for one that has to be unpacked."""
+    if member.zipped.compress_type != zipfile.ZIP_STORED:
+        return None
+    offset = data_offset(blob, member.zipped) + member.header_size
+    return Span(blob, offset, _strides(member), big_endian=member.big_endian)
+
+
+def _strides(member: _Member) -> tuple[int, ...] | None:
+    return tuple(math.prod(member.shape[:axis]) for axis in range(len(member.shape))) if member.fortran else None
+
+
+def _unpack(blob: Blob, member: _Member) -> torch.Tensor:
     shape = member.shape[::-1] if member.fortran else member.shape
-    if member.zipped.compress_type == zipfile.ZIP_STORED:
-        offset = _data_offset(path, member.zipped) + member.header_size
-        array = map_tensor(path, offset, shape, member.dtype, big_endian=member.big_endian)
-    else:
-        memory = bytearray(_size(member))
-        with zipfile.ZipFile(path) as archive, archive.open(member.zipped) as file:
-            file.read(member.header_size)
-            _fill(memory, file)
-        array = from_bytes(memory, shape, member.dtype, big_endian=member.big_endian)
+    memory = bytearray(_size(member))
+    with open_archive(blob) as archive, archive.open(member.zipped) as file:
+        file.read(member.header_size)
+        _fill(memory, file)
+    array = from_bytes(memory, shape, member.dtype, big_endian=member.big_endian)
     return array.permute(*reversed(range(len(shape)))) if member.fortran else array
 
 
@@ -168,15 +177,3 @@ def _fill(memory: bytearray, file: IO[bytes]) -> None:
     if piece or position != len(memory):
         message = "the member does not end where its header says"
         raise ValueError(message)
-
-
-def _data_offset(path: Path, zipped: zipfile.ZipInfo) -> int:
-    """Where a member's bytes begin: its local header has a name and an extra field of its own length."""
-    with path.open("rb") as file:
-        file.seek(zipped.header_offset)
-        local = file.read(30)
-    if len(local) < 30 or not local.startswith(b"PK\x03\x04"):
-        message = "a member is not where the archive says"
-        raise ValueError(message)
-    name_length, extra_length = struct.unpack("<HH", local[26:30])
-    return zipped.header_offset + 30 + int(name_length) + int(extra_length)

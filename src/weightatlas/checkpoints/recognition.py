@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import stat
-from typing import TYPE_CHECKING, Final
+from pathlib import PurePosixPath
+from typing import Final
 
 from weightatlas.errors import SourceError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SUFFIXES: Final = {
     ".safetensors": "safetensors",
@@ -39,26 +37,28 @@ _SIGNATURES: Final = (
 )
 
 
-def claimed_format(path: Path) -> str | None:
+def claimed_format(filename: str) -> str | None:
     """The format that a file's name claims, if its suffix is one format's own."""
-    return SUFFIXES.get(path.suffix.lower())
+    return SUFFIXES.get(PurePosixPath(filename).suffix.lower())
 
 
-def describe_content(path: Path, head: bytes, claimed: str | None) -> SourceError:
+def describe_content(source: str, head: bytes, claimed: str | None) -> SourceError:
     """The error for a file that no format takes."""
     for signature, problem, remedy in _SIGNATURES:
         if head.startswith(signature):
-            return SourceError(path, problem, remedy)
+            return SourceError(source, problem, remedy)
     text = head.lstrip()[:200].lower()
     if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
-        return SourceError(path, "a web page, no weights", "download it from a link to the file itself")
+        return SourceError(source, "a web page, no weights", "download it from a link to the file itself")
     if head[257:262] == b"ustar":
-        return SourceError(path, "a tar archive", "unpack it and give the weights inside")
+        return SourceError(source, "a tar archive", "unpack it and give the weights inside")
     if not any(head):
-        return SourceError(path, "starts with zeros only: a download that never finished", _DOWNLOAD)
+        return SourceError(source, "starts with zeros only: a download that never finished", _DOWNLOAD)
     if claimed is not None:
-        return SourceError(path, f"its name says {claimed}, its content is not: truncated or another format", _DOWNLOAD)
-    return SourceError(path, "no format known here", "give safetensors, a PyTorch file, .npz or Keras .h5")
+        return SourceError(
+            source, f"its name says {claimed}, its content is not: truncated or another format", _DOWNLOAD
+        )
+    return SourceError(source, "no format known here", "give safetensors, a PyTorch file, .npz or Keras .h5")
 
 
 def describe_special(mode: int) -> str:

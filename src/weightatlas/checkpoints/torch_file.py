@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Final
 
 from weightatlas.checkpoints.live import contents_of_state
 from weightatlas.checkpoints.untrusted import untrusted
+from weightatlas.checkpoints.zipped import open_archive
 from weightatlas.errors import SourceError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from weightatlas.checkpoints.blob import Blob
     from weightatlas.checkpoints.contents import Contents
 
 PICKLE: Final = b"\x80"
@@ -60,22 +62,23 @@ class _Placeholder:
         pass
 
 
-def detect_torch(path: Path, head: bytes) -> bool:
+def detect_torch(blob: Blob, head: bytes) -> bool:
     """Whether a file is a zip as `torch.save` writes it, or a pickle."""
     if head[:1] == PICKLE and head[1:2] in PROTOCOLS:
         return True
     if not head.startswith(b"PK\x03\x04"):
         return False
-    with untrusted(path, "a truncated or corrupt zip archive"), zipfile.ZipFile(path) as archive:
+    with open_archive(blob) as archive:
         return any(name.endswith(("/data.pkl", "/constants.pkl")) for name in archive.namelist())
 
 
-def open_torch(path: Path) -> Contents:
+def open_torch(blob: Blob) -> Contents:
     """List a file of `torch.save`: a state dict, or a training run's dictionary that holds one.
 
     Raises:
         SourceError: the file is truncated or corrupt, would run code, or holds no tensors.
     """
+    path = blob.path()
     zipped = _check_zip(path)
     import torch  # this format cannot be listed without it
 

@@ -1,0 +1,82 @@
+"""From what a format finds to what every command sees: wrappers undone, arrays in torch's order, tensors read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from weightatlas.checkpoints.checkpoint import Checkpoint, TensorInfo
+from weightatlas.checkpoints.layout import arranged, arranged_shape, from_hwio, note_of_hwio
+from weightatlas.checkpoints.mapped import read_elements, read_span
+from weightatlas.checkpoints.ordering import in_network_order
+from weightatlas.checkpoints.untrusted import untrusted
+from weightatlas.checkpoints.wrapping import split_key, unwrap
+from weightatlas.errors import SourceError
+
+if TYPE_CHECKING:
+    import torch
+
+    from weightatlas.checkpoints.contents import Contents, Header, Layout
+
+
+def arrange(name: str, contents: Contents, layout: Layout | None) -> Checkpoint:
+    """Undo wrappers and layouts; what comes out is what every command sees."""
+    headers, notes = _laid_out(contents, layout)
+    keys, undone = unwrap([header.key for header in headers])
+    if not headers:
+        reasons = "; ".join(sorted({skipped.reason for skipped in contents.skipped})[:3])
+        problem = f"holds no tensors ({reasons})" if reasons else "holds no tensors"
+        raise SourceError(name, problem, "give a file of weights")
+    info = [
+        TensorInfo(header.name, *split_key(key), arranged_shape(header), header.dtype, header.nbytes, header.file)
+        for header, key in zip(headers, keys, strict=True)
+    ]
+    stored = {header.name: header for header in headers}
+
+    def read(tensor: TensorInfo) -> torch.Tensor:
+        with untrusted(tensor.file, f"{tensor.name[:80]!r} cannot be read"):
+            header = stored[tensor.name]
+            if header.span is None:
+                return arranged(contents.read(tensor.name), header)
+            return arranged(read_span(header.span, header.shape, header.dtype), header)
+
+    def parts(tensor: TensorInfo) -> Callable[[int, int], torch.Tensor]:
+        header = stored[tensor.name]
+        span = header.span
+        if span is None or span.strides is not None or header.axes is not None:
+            flat = read(tensor).reshape(-1)
+            return lambda start, stop: flat[start:stop]
+
+        def fetch(start: int, stop: int) -> torch.Tensor:
+            with untrusted(tensor.file, f"{tensor.name[:80]!r} cannot be read"):
+                return read_elements(span, start, stop, header.dtype)
+
+        return fetch
+
+    return Checkpoint(
+        name,
+        in_network_order(info),
+        read,
+        parts=parts,
+        file_format=contents.format,
+        metadata=contents.metadata,
+        skipped=contents.skipped,
+        notes=(*notes, *undone),
+    )
+
+
+def _laid_out(contents: Contents, layout: Layout | None) -> tuple[list[Header], list[str]]:
+    """Headers in the layout that the format or the user says, and what is to be said about it."""
+    notes = list(contents.notes)
+    headers = list(contents.headers)
+    if contents.fixed_layout:
+        if layout == "oihw":
+            headers = [replace(header, axes=None, merge=None) for header in headers]
+    elif layout == "hwio":
+        headers = [from_hwio(header) for header in headers]
+        notes.append("arrays were taken as (h, w, in, out)")
+    elif layout is None:
+        note = note_of_hwio(headers)
+        notes.extend([note] if note else [])
+    return headers, notes
