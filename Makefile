@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
 BIN := $(VENV)/bin
-CLAIMS := listing survey nmf page
+CLAIMS := listing reading survey nmf page
 
 .DEFAULT_GOAL := help
 .PHONY: help atlas test lint format bench docs clean

@@ -19,7 +19,12 @@ W = torch.ones(2)
         (["_forward_module.model.a.weight"], ["a.weight"]),
         (["n_averaged", "module.a.weight"], ["n_averaged", "a.weight"]),
         (["model.a.weight", "model.b.weight"], ["a.weight", "b.weight"]),
-        (["model.layers.0.weight", "lm_head.weight"], ["model.layers.0.weight", "lm_head.weight"]),
+        (["model.layers.0.weight", "lm_head.weight"], ["layers.0.weight", "lm_head.weight"]),
+        (["model.layers.0.weight"], ["layers.0.weight"]),  # as above where the head is tied and not in the file
+        (["model.model.layers.0.weight", "model.lm_head.weight"], ["layers.0.weight", "lm_head.weight"]),
+        (["base_model.model.model.layers.0.q.lora_A.weight"], ["layers.0.q.lora_A.weight"]),
+        (["model.layers.0.weight", "loss.weight"], ["model.layers.0.weight", "loss.weight"]),
+        (["model.weight", "lm_head.weight", "weight"], ["model.weight", "lm_head.weight", "weight"]),
         (["model.a.weight", "logit_scale"], ["model.a.weight", "logit_scale"]),
         (["a._orig_mod.weight", "b.weight"], ["a.weight", "b.weight"]),
         (["a._orig_mod.weight", "a.weight"], ["a._orig_mod.weight", "a.weight"]),

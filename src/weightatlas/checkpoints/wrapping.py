@@ -19,6 +19,8 @@ CONTAINERS: Final = (
     "params",
     "weights",
     "checkpoint",
+    "network_weights",
+    "app",
     "state_dict_ema",
     "model_ema",
     "ema_state_dict",
@@ -31,8 +33,23 @@ CONTAINERS: Final = (
 OTHER_STATE: Final = ("optim", "scheduler", "lr_sched", "scaler", "loops", "callbacks", "rng", "amp")
 """What the keys of everything that is no weight start with."""
 
-PREFIXES: Final = ("module.", "_orig_mod.", "_forward_module.", "_fsdp_wrapped_module.", "ema_model.", "model.", "net.")
+PREFIXES: Final = (
+    "module.",
+    "_orig_mod.",
+    "_forward_module.",
+    "_fsdp_wrapped_module.",
+    "base_model.model.",
+    "ema_model.",
+    "model.",
+    "net.",
+)
 """Prefixes that are no part of the network when every name has them."""
+
+HEADS: Final = ("lm_head.", "proj_out.", "score.", "classifier.", "qa_outputs.")
+"""What transformers puts beside `model.`; a file leaves out a head that is tied, and keys must not depend on that."""
+
+OWN_NAMES: Final = ("model.", "net.", "ema_model.")
+"""Prefixes that a network may well give to a part of itself: they stay where other names stand beside them."""
 
 INSERTED: Final = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.", "_forward_module.")
 """Parts of a path that compiling, sharding or checkpointing a submodule puts in; they are never the network's own."""
@@ -122,8 +139,9 @@ def _set_aside(
 def unwrap(keys: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Take wrappers' prefixes off module paths; the keys in their order, and a sentence for each that was undone.
 
-    A prefix goes only where every dotted name has it (`module.` of data parallel training, `model.` of Lightning);
-    what compiling or sharding a submodule inserts goes wherever it stands. Where names would collide they stay.
+    A prefix goes only where every dotted name has it (`module.` of data parallel training, `model.` of Lightning), but
+    for a head beside `model.`; what compiling or sharding a submodule inserts goes wherever it stands. Where names
+    would collide they stay.
 
     Example:
         >>> unwrap(["module.conv1.weight", "module.conv1.bias"])
@@ -137,7 +155,10 @@ def unwrap(keys: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
         for prefix in PREFIXES:
             shorter = _without_prefix(current, prefix)
             if shorter is not None:
-                notes.append(f"the prefix {prefix!r} was taken off every name")
+                names = (
+                    "every name" if all(key.startswith(prefix) or "." not in key for key in current) else "the names"
+                )
+                notes.append(f"the prefix {prefix!r} was taken off {names}")
                 current = shorter
         for part in INSERTED:
             shorter = [key.removeprefix(part).replace(f".{part}", ".") for key in current]
@@ -149,9 +170,12 @@ def unwrap(keys: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 def _without_prefix(keys: Sequence[str], prefix: str) -> list[str] | None:
     dotted = [key for key in keys if "." in key]
-    if not dotted or not all(key.startswith(prefix) and len(key) > len(prefix) for key in dotted):
+    bearing = [key for key in dotted if key.startswith(prefix) and len(key) > len(prefix)]
+    others = [key for key in dotted if not key.startswith(prefix)]
+    heads = HEADS if prefix == "model." else ()
+    if not bearing or len(bearing) + len(others) < len(dotted) or not all(key.startswith(heads) for key in others):
         return None
-    if prefix in {"model.", "net.", "ema_model."} and len(dotted) < len(keys):
+    if prefix in OWN_NAMES and len(dotted) < len(keys):
         return None
     shorter = [key.removeprefix(prefix) for key in keys]
     return shorter if len(set(shorter)) == len(set(keys)) else None
