@@ -1,151 +1,160 @@
-"""What `torch.save` writes: the zip archive of today, mapped, and the plain pickle of before 1.6.
+"""What `torch.save` writes: the zip archive of today, the pickle of before 1.6, a plain pickle, TorchScript.
 
-Nothing in the file runs: only `weights_only=True` ever loads it, and a pickle that asks for more is refused. A few
-classes that training scripts leave beside the weights (parsed arguments, paths, numpy's scalars) are let in by name
-as empty placeholders: their own code is never reached.
+Nothing in the file runs, and torch is not needed to list it: its pickle is read as data, and the storages lie plainly
+beside it. Classes that are pickled beside the weights are not loaded; a file whose pickle names what could run code is
+refused as a whole.
+
+**Source:** `torch.serialization` (`_save`, `_legacy_save`, `_load`, `_legacy_load`) and TorchScript's archives, of
+which only `data.pkl` and its storages are read. Stricter than `torch.load(weights_only=True)` in what it admits, wider
+in what it lists: unknown classes are skipped rows.
 """
 
 from __future__ import annotations
 
-import pickle
-import re
-import warnings
+import struct
 import zipfile
-from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Final
 
-from weightatlas.checkpoints.live import contents_of_state
-from weightatlas.checkpoints.untrusted import untrusted
-from weightatlas.checkpoints.zipped import open_archive
+from weightatlas.checkpoints.dtypes import ITEM_SIZES
+from weightatlas.checkpoints.pickled import read_pickle
+from weightatlas.checkpoints.slice_blob import SliceBlob
+from weightatlas.checkpoints.torch_listing import RESAVE, Source, contents_of_pickle
+from weightatlas.checkpoints.torch_records import storage_record
+from weightatlas.checkpoints.untrusted import REMEDY, untrusted
+from weightatlas.checkpoints.zipped import data_offset, open_archive
 from weightatlas.errors import SourceError
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Mapping
 
     from weightatlas.checkpoints.blob import Blob
     from weightatlas.checkpoints.contents import Contents
+    from weightatlas.checkpoints.pickle_records import Pickle
 
-PICKLE: Final = b"\x80"
 PROTOCOLS: Final = (b"\x01", b"\x02", b"\x03", b"\x04", b"\x05")
+ZIP: Final = b"PK\x03\x04"
+LEGACY: Final = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
+"""The first pickle of a file of before 1.6: torch's magic number."""
 
-RECORDS: Final = (
-    "argparse.Namespace",
-    "numpy.core.multiarray.scalar",
-    "numpy._core.multiarray.scalar",
-    "numpy.dtype",
-    "pathlib.PosixPath",
-    "pathlib.PurePosixPath",
-    "pathlib.WindowsPath",
-    "datetime.datetime",
-    "datetime.timedelta",
-    "lightning_fabric.utilities.data.AttributeDict",
-    "lightning.fabric.utilities.data.AttributeDict",
-    "pytorch_lightning.utilities.parsing.AttributeDict",
-    "lightning.pytorch.utilities.parsing.AttributeDict",
-)
-"""What training scripts leave beside the weights; each becomes an empty placeholder."""
-
-_GLOBAL: Final = re.compile(r"GLOBAL ([\w.<>]+)")
-_RESAVE: Final = "save its weights alone: torch.save(model.state_dict(), path)"
-
-
-class _Placeholder:
-    """Stands for an object whose class is not loaded: takes anything, keeps nothing."""
-
-    def __new__(cls, *_args: object) -> _Placeholder:  # noqa: PYI034 - the arguments are whatever the pickle holds
-        return super().__new__(cls)
-
-    def __init__(self, *_args: object) -> None:
-        pass
-
-    def __setstate__(self, _state: object) -> None:
-        pass
+OLD_PICKLES: Final = (".pkl", ".pickle", ".pt", ".pth", ".th", ".ckpt")
+TAR_MEMBERS: Final = frozenset({b"storages", b"tensors", b"pickle", b"sys_info"})
+COUNT: Final = 8
 
 
 def detect_torch(blob: Blob, head: bytes) -> bool:
-    """Whether a file is a zip as `torch.save` writes it, or a pickle."""
-    if head[:1] == PICKLE and head[1:2] in PROTOCOLS:
+    """Whether a file is a zip as `torch.save` writes it, a pickle, or torch's tar archive of before 0.2."""
+    if head[:1] == b"\x80" and head[1:2] in PROTOCOLS:
         return True
-    if not head.startswith(b"PK\x03\x04"):
-        return False
-    with open_archive(blob) as archive:
-        return any(name.endswith(("/data.pkl", "/constants.pkl")) for name in archive.namelist())
+    if _is_tar(head):
+        return True
+    if head.startswith(ZIP):
+        with open_archive(blob) as archive:
+            return any(name.endswith(("/data.pkl", "/constants.pkl")) for name in archive.namelist())
+    return blob.filename.lower().endswith(OLD_PICKLES) and _is_old_pickle(blob, head)
+
+
+def _is_tar(head: bytes) -> bool:
+    return head[257:262] == b"ustar" and head[:100].rstrip(b"\0").removeprefix(b"./") in TAR_MEMBERS
+
+
+def _is_old_pickle(blob: Blob, head: bytes) -> bool:
+    """Whether a file is a pickle of protocol 0 or 1, which has no first byte of its own but ends in a stop."""
+    return head[:1] in {b"(", b"}", b"]", b")", b"c"} and blob.read(blob.size - 1, 1) == b"."
 
 
 def open_torch(blob: Blob) -> Contents:
     """List a file of `torch.save`: a state dict, or a training run's dictionary that holds one.
 
     Raises:
-        SourceError: the file is truncated or corrupt, would run code, or holds no tensors.
+        SourceError: the file is truncated or corrupt, names what could run code, or holds no tensors.
     """
-    path = blob.path()
-    zipped = _check_zip(path)
-    import torch  # this format cannot be listed without it
-
-    with untrusted(path, "a truncated or corrupt PyTorch file"):
-        state = _load(path, mmap=zipped)
-    if isinstance(state, torch.Tensor):
-        state = {path.stem: state}
-    if not isinstance(state, Mapping):
-        raise SourceError(path, f"holds a {type(state).__name__}, no dictionary of tensors", _RESAVE)
-    title = "PyTorch" if zipped else "PyTorch, legacy"
-    return contents_of_state(state, title=title, file=str(path), limit=path.stat().st_size)
-
-
-def _check_zip(path: Path) -> bool:
-    """Say whether the file is a zip archive; refuse what carries code and what would unpack to more than it is."""
-    with path.open("rb") as file:
-        if file.read(1) == PICKLE:
-            return False
-    with untrusted(path, "a truncated or corrupt PyTorch archive"), zipfile.ZipFile(path) as archive:
-        for member in archive.infolist():
-            if member.filename.endswith("/constants.pkl"):
-                raise SourceError(path, "a TorchScript archive, which carries code", _RESAVE)
-            if member.compress_type != zipfile.ZIP_STORED:
-                raise SourceError(path, "a compressed PyTorch archive, which torch never writes", _RESAVE)
-    return True
+    with untrusted(blob.name, "a truncated or corrupt PyTorch file"):
+        head = blob.read(0, min(512, blob.size))
+        if head.startswith(ZIP):
+            return _open_archive(blob)
+        if head.startswith(LEGACY):
+            return _open_legacy(blob)
+        if _is_tar(head):
+            problem = "a PyTorch file of before version 0.2, a tar archive that is not read"
+            raise SourceError(blob.name, problem, f"load it with torch.load and {RESAVE}")
+        pickled = read_pickle(blob)
+        return contents_of_pickle(pickled.value, Source(blob, blob, {}), "pickle")
 
 
-def _load(path: Path, *, mmap: bool) -> object:
-    """Load by `weights_only`; where that is refused for a known record alone, with placeholders for those."""
-    try:
-        return _load_weights(path, mmap=mmap)
-    except pickle.UnpicklingError as error:
-        if _wanted(error) not in RECORDS:
-            raise _refusal(path, error) from error
-    import torch
-
-    placeholders: list[Callable[..., object] | tuple[Callable[..., object], str]] = [
-        (type(name, (_Placeholder,), {}), name) for name in RECORDS
-    ]
-    try:
-        with torch.serialization.safe_globals(placeholders):
-            return _load_weights(path, mmap=mmap)
-    except pickle.UnpicklingError as error:
-        raise _refusal(path, error) from error
-
-
-def _load_weights(path: Path, *, mmap: bool) -> object:
-    import torch
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch warns of old pickles; what matters of it becomes an error here
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+def _open_archive(blob: Blob) -> Contents:
+    with open_archive(blob) as archive:
+        members = {member.filename: member for member in archive.infolist()}
+        if len(members) < len(archive.infolist()):
+            raise SourceError(blob.name, "two members of its archive have one name", REMEDY)
+        root = _root(blob, members)
+        order = members.get(f"{root}byteorder")
+        big_endian = order is not None and order.file_size == 3 and archive.read(order) == b"big"
+    storages = {
+        name.removeprefix(f"{root}data/"): _stored(blob, member)
+        for name, member in members.items()
+        if name.startswith(f"{root}data/")
+    }
+    pickled = _stored(blob, members[f"{root}data.pkl"])
+    value = read_pickle(pickled).value
+    constants = members.get(f"{root}constants.pkl")
+    if constants is not None:
+        read_pickle(_stored(blob, constants))  # its code is never looked at; its pickles are, for names that mean harm
+    title = "PyTorch" if constants is None else "TorchScript"
+    return contents_of_pickle(value, Source(blob, pickled, storages, big_endian=big_endian), title)
 
 
-def _wanted(error: Exception) -> str:
-    """The class or function that a refused pickle asked for, or nothing."""
-    match = _GLOBAL.search(str(error))
-    return match[1] if match else ""
+def _root(blob: Blob, members: Mapping[str, zipfile.ZipInfo]) -> str:
+    """The folder of the archive that holds its pickle."""
+    roots = [name.removesuffix("data.pkl") for name in members if name.endswith("/data.pkl") and name.count("/") == 1]
+    if len(roots) != 1:
+        problem = f"an archive with {len(roots)} pickles called data.pkl instead of one"
+        raise SourceError(blob.name, problem, f"load it with torch and {RESAVE}")
+    return roots[0]
 
 
-def _refusal(path: Path, error: Exception) -> SourceError:
-    wanted, text = _wanted(error), str(error)
-    if wanted:
-        problem = f"not opened: its pickle asks for {wanted}, which is no tensor and could run code"
-        return SourceError(path, problem, _RESAVE)
-    if "Unsupported operand" in text:
-        return SourceError(path, "not opened: its pickle does more than hold tensors", _RESAVE)
-    if "reduce for unrecognized" in text or "allowlisted" in text:
-        return SourceError(path, "not opened: its pickle asks to run code", _RESAVE)
-    return SourceError(path, "a truncated or corrupt PyTorch file, or another pickle", _RESAVE)
+def _stored(blob: Blob, member: zipfile.ZipInfo) -> Blob:
+    """A member's bytes; where they begin is asked only when they are read, so that listing costs no request each."""
+    if member.compress_type != zipfile.ZIP_STORED or member.compress_size != member.file_size:
+        raise SourceError(blob.name, "a compressed PyTorch archive, which torch never writes", RESAVE)
+    if member.header_offset + member.file_size > blob.size:
+        raise SourceError(blob.name, f"truncated: {member.filename[:80]!r} ends after the file", REMEDY)
+    return SliceBlob(blob, lambda: data_offset(blob, member), member.file_size)
+
+
+def _open_legacy(blob: Blob) -> Contents:
+    protocol = read_pickle(blob, len(LEGACY))
+    system = read_pickle(blob, protocol.end)
+    state = read_pickle(blob, system.end)
+    keys = read_pickle(blob, state.end)
+    storages = _storages_in_order(blob, state, keys)
+    return contents_of_pickle(state.value, Source(blob, blob, storages), "PyTorch, legacy")
+
+
+def _storages_in_order(blob: Blob, state: Pickle, keys: Pickle) -> dict[str, Blob]:
+    """Where each storage lies after the pickles: in the order of the keys, a count of elements and then its bytes.
+
+    The counts stand in the pickle as well. On this disk both are compared; behind a URL each would be a request.
+    """
+    counts: dict[str, tuple[int, int]] = {}
+    for persistent in state.persistent:
+        record = storage_record(persistent)
+        if record is not None:
+            counts.setdefault(record.key, (persistent.identity[4], ITEM_SIZES[record.dtype]))
+    found: dict[str, Blob] = {}
+    position = keys.end
+    with nullcontext() if not blob.is_local else blob.open() as stream:
+        for key in map(str, keys.value):
+            if key in found:
+                raise SourceError(blob.name, "two of its storages have one name", REMEDY)
+            count, item = counts[key]
+            begin = position + COUNT
+            position = begin + count * item
+            if position > blob.size:
+                raise SourceError(blob.name, "truncated: its last tensors are missing", REMEDY)
+            if stream is not None:
+                stream.seek(begin - COUNT)
+                if stream.read(COUNT) != struct.pack("<q", count):
+                    raise SourceError(blob.name, "a storage is not where its pickle says", REMEDY)
+            found[key] = SliceBlob(blob, begin, count * item)
+    return found

@@ -61,18 +61,28 @@ MAX_DEPTH: Final = 6
 class Unpacked:
     """The tensors of a nested dictionary by name, and what else was in it."""
 
+    describe: Callable[[object], str]
     tensors: dict[str, object] = field(default_factory=dict)
     metadata: dict[str, str] = field(default_factory=dict)
     skipped: list[Skipped] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
-def unpack(state: Mapping[object, object], is_tensor: Callable[[object], bool]) -> Unpacked:
+def _type_name(value: object) -> str:
+    return f"no tensor: {type(value).__name__}"
+
+
+def unpack(
+    state: Mapping[object, object],
+    is_tensor: Callable[[object], bool],
+    describe: Callable[[object], str] = _type_name,
+) -> Unpacked:
     """Find the weights in what a training run saved: descend into the dictionary that holds them.
 
-    Scalars and text beside them become metadata; anything else is skipped with a reason, one entry a key.
+    Scalars and text beside them become metadata; anything else is skipped with a reason, one entry a key. `describe`
+    gives the reason for what is no tensor.
     """
-    found = Unpacked()
+    found = Unpacked(describe)
     path: list[str] = []
     for _ in range(MAX_DEPTH):
         if any(is_tensor(value) for value in state.values()):
@@ -133,7 +143,7 @@ def _set_aside(
         elif isinstance(value, Mapping) and any(is_tensor(inner) for inner in value.values()):
             found.skipped.append(Skipped(name, f"a second set of {len(value)} entries, tensors among them"))
         else:
-            found.skipped.append(Skipped(name, f"no tensor: {type(value).__name__}"))
+            found.skipped.append(Skipped(name, found.describe(value)))
 
 
 def unwrap(keys: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:

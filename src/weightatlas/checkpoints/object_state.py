@@ -1,0 +1,161 @@
+"""Dictionaries out of records: ordered and other dictionaries, whole modules, TorchScript objects, by names of tensors.
+
+A module's class is not loaded. Its parameters, buffers and submodules lie in its state under names that torch has kept
+since its first version, and from them come the names that its `state_dict` would have.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from weightatlas.checkpoints.numpy_records import builds_array, scalar_value
+from weightatlas.checkpoints.pickle_machine import PickleError
+from weightatlas.checkpoints.pickle_records import Call, Extent, Global, Persistent
+from weightatlas.checkpoints.torch_records import builds_tensor
+
+VISITS: Final = 1_000_000
+DEPTH: Final = 200
+_DICTIONARIES: Final = frozenset(
+    {"collections.OrderedDict", "collections.defaultdict", "collections.Counter", "builtins.dict", "__builtin__.dict"}
+)
+_SETS: Final = frozenset({"builtins.set", "__builtin__.set", "builtins.frozenset", "__builtin__.frozenset"})
+_SCRIPT: Final = "__torch__."
+
+
+def is_tensor(value: object) -> bool:
+    """Whether a record is a tensor of torch's or an array of numpy's, one that can be read or another."""
+    return builds_tensor(value) or builds_array(value)
+
+
+def describe(value: object) -> str:
+    """Why a value is no tensor, as a skipped row says it.
+
+    Example:
+        >>> describe([1, 2]), describe(Call(Global("mypackage", "Config"), ()))
+        ('no tensor: list', 'a mypackage.Config object, which is not loaded')
+    """
+    if isinstance(value, Call):
+        return f"a {value.path} object, which is not loaded"
+    if isinstance(value, Global):
+        return f"the name {value.path}, which is not loaded"
+    if isinstance(value, Extent):
+        return f"{value.length} bytes of {'text' if value.is_text else 'data'}"
+    if isinstance(value, Persistent):
+        return "a storage without a tensor"
+    return f"no tensor: {type(value).__name__}"
+
+
+def as_dictionary(value: object) -> dict[Any, Any] | None:
+    """The items of a dictionary or of a record of one; None for what is no dictionary."""
+    if isinstance(value, dict):
+        return value
+    if not isinstance(value, Call) or is_tensor(value):
+        return None
+    if value.items is not None:
+        return value.items
+    if value.path in _DICTIONARIES:
+        return _from_pairs(value.arguments)
+    return None
+
+
+def _from_pairs(arguments: tuple[Any, ...]) -> dict[Any, Any]:
+    """An ordered dictionary as Python 2 pickled it: a list of pairs."""
+    pairs = arguments[0] if len(arguments) == 1 and isinstance(arguments[0], list | tuple) else ()
+    return {pair[0]: pair[1] for pair in pairs if len(pair) == 2 and isinstance(pair[0], str)}
+
+
+def module_class(value: object) -> str | None:
+    """The class of a whole module or TorchScript object; None for anything else."""
+    state = object_attributes(value)
+    if state is None or not isinstance(value, Call):
+        return None
+    if value.path.startswith(_SCRIPT) or {"_parameters", "_modules"} <= state.keys():
+        return value.path
+    return None
+
+
+def module_tensors(module: Call) -> dict[str, object]:
+    """A module's parameters, persistent buffers and those of its submodules, by their names in its `state_dict`.
+
+    Raises:
+        PickleError: its modules hold each other without end.
+    """
+    found: dict[str, object] = {}
+    waiting: list[tuple[str, object, int]] = [("", module, 0)]
+    for _ in range(VISITS):
+        if not waiting:
+            return found
+        prefix, value, depth = waiting.pop()
+        tensors, children = _parts(object_attributes(value) or {})
+        if depth >= DEPTH or len(found) + len(tensors) + len(waiting) + len(children) > VISITS:
+            break
+        found.update((f"{prefix}{name}", tensor) for name, tensor in tensors.items())
+        waiting.extend((f"{prefix}{name}.", child, depth + 1) for name, child in reversed(children.items()))
+    message = "its modules hold each other without end"
+    raise PickleError(message)
+
+
+def tidy(state: dict[Any, Any], classes: dict[str, None]) -> dict[Any, Any]:
+    """Put plain dictionaries and numbers in place of their records, in a dictionary and those in it.
+
+    The full names of modules' classes whose tensors were taken are added to `classes`.
+    """
+    seen = {id(state)}
+    waiting = [state]
+    while waiting:
+        inner = waiting.pop()
+        for key, value in inner.items():
+            kept = _tidied(value, classes)
+            if kept is not value:
+                inner[key] = kept
+            if isinstance(kept, dict) and id(kept) not in seen:
+                seen.add(id(kept))
+                waiting.append(kept)
+    return state
+
+
+def _tidied(value: object, classes: dict[str, None]) -> object:
+    if not isinstance(value, Call) or is_tensor(value):
+        return value
+    dictionary = as_dictionary(value)
+    if dictionary is not None:
+        return dictionary
+    whole = module_class(value)
+    if whole is not None:
+        classes[whole] = None
+        return module_tensors(value)
+    number = scalar_value(value)
+    return value if number is None else number
+
+
+def object_attributes(value: object) -> dict[Any, Any] | None:
+    """The attributes of a record of an object; None for what has none."""
+    if not isinstance(value, Call) or is_tensor(value):
+        return None
+    state = value.state
+    if isinstance(state, tuple) and len(state) == 2:  # attributes, and those in slots
+        state = state[0]
+    return as_dictionary(state)
+
+
+def _parts(state: dict[Any, Any]) -> tuple[dict[Any, object], dict[Any, object]]:
+    """A module's own tensors, and its submodules."""
+    if {"_parameters", "_modules"} <= state.keys():
+        left_out = _names(state.get("_non_persistent_buffers_set"))
+        parameters = as_dictionary(state["_parameters"]) or {}
+        buffers = as_dictionary(state.get("_buffers")) or {}
+        own = parameters | {name: buffer for name, buffer in buffers.items() if name not in left_out}
+        children = as_dictionary(state["_modules"]) or {}
+    else:
+        own = state
+        children = {name: value for name, value in state.items() if module_class(value) is not None}
+    return {name: value for name, value in own.items() if is_tensor(value)}, children
+
+
+def _names(value: object) -> frozenset[str]:
+    """A set of text, or its record in protocol 2."""
+    if isinstance(value, Call) and value.path in _SETS and len(value.arguments) == 1:
+        value = value.arguments[0]
+    if not isinstance(value, set | frozenset | list):
+        return frozenset()
+    return frozenset(name for name in value if isinstance(name, str))
