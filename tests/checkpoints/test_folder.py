@@ -122,8 +122,10 @@ def test_a_folder_without_weights_says_what_is_there(tmp_path: Path) -> None:
 
 
 def test_a_hubs_cache_of_links_opens(sharded: Path, tmp_path: Path) -> None:
-    snapshot = tmp_path / "snapshots" / "abc"
+    repository = tmp_path / "models--x--y"
+    snapshot = repository / "snapshots" / "abc"
     snapshot.mkdir(parents=True)
-    for file in sharded.iterdir():
-        (snapshot / file.name).symlink_to(file)
+    sharded.rename(repository / "blobs")
+    for file in (repository / "blobs").iterdir():
+        (snapshot / file.name).symlink_to(f"../../blobs/{file.name}")
     assert len(open_checkpoint(snapshot)) == 13

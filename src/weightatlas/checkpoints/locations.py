@@ -8,6 +8,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from weightatlas.checkpoints.addresses import shown
 from weightatlas.checkpoints.blob import LocalBlob, LocalFolder
 from weightatlas.checkpoints.untrusted import untrusted
 from weightatlas.errors import SourceError
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from weightatlas.checkpoints.blob import Blob, Folder
 
 ZOO_WORDS: Final = ("timm", "torchvision")
-_URL = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
+_URL = re.compile(r"((?:[a-z][a-z0-9+.-]*::)*[a-z][a-z0-9+.-]*)://", re.IGNORECASE)  # "simplecache::https://" too
 
 
 def locate(text: str, *, storage_options: Mapping[str, object] | None = None) -> Blob | Folder:
@@ -36,11 +37,10 @@ def locate(text: str, *, storage_options: Mapping[str, object] | None = None) ->
     if not text:
         nothing = "''"
         raise SourceError(nothing, "an empty name", "give a path or a zoo name")
-    match = _URL.match(text)
-    if match and not Path(text).exists():
-        scheme = match[1].lower()
+    scheme = _scheme(text)
+    if scheme:
         if scheme in {"file", "local"}:
-            return _on_disk(text, Path(text[match.end() :]))
+            return _on_disk(text, Path(text.partition("://")[2]))
         if scheme == "hf":
             from weightatlas.checkpoints.hub import locate_on_hub  # huggingface_hub: only where it is named
 
@@ -49,6 +49,28 @@ def locate(text: str, *, storage_options: Mapping[str, object] | None = None) ->
 
         return locate_by_fsspec(text, storage_options=storage_options or {})
     return _on_disk(text, Path(text))
+
+
+def public_name(text: str) -> str:
+    """A source's name for results and messages: a URL without passwords and signatures, anything else as it is.
+
+    Example:
+        >>> public_name("https://me:secret@host/net.safetensors?signature=abc")
+        'https://host/net.safetensors'
+    """
+    return shown(text) if _scheme(text) else text
+
+
+def _scheme(text: str) -> str:
+    """What stands before "://", in lower case; nothing for a path, one that looks like a URL too."""
+    match = _URL.match(text)
+    if match is None:
+        return ""
+    try:
+        exists = Path(text).exists()
+    except OSError:  # too long for a path
+        exists = False
+    return "" if exists else match[1].lower()
 
 
 def _on_disk(text: str, path: Path) -> Blob | Folder:
