@@ -3,6 +3,20 @@
 from __future__ import annotations
 
 
+def visible(text: str) -> str:
+    r"""A text on one line, with Python's escape in place of whatever does not print.
+
+    Example:
+        >>> print(visible("conv\x1b[31m1\n"))
+        conv\x1b[31m1\n
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in text
+    )
+
+
 class WeightatlasError(Exception):
     """Base of every error that the package raises on purpose."""
 
@@ -17,11 +31,11 @@ class SourceError(WeightatlasError, ValueError):
     """
 
     def __init__(self, source: object, problem: str, remedy: str) -> None:
-        """Join the three parts into one line."""
+        """Join the three parts into one line; whatever of a file's names does not print stands as an escape."""
         self.source = str(source)
         self.problem = problem
         self.remedy = remedy
-        super().__init__(f"{source}: {problem}; {remedy}")
+        super().__init__(visible(f"{source}: {problem}; {remedy}"))
 
     def __reduce__(self) -> tuple[type[SourceError], tuple[str, str, str]]:
         """Survive the trip back from a worker process."""

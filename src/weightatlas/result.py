@@ -14,6 +14,7 @@ import numpy as np
 
 from weightatlas.errors import MissingDependencyError
 from weightatlas.files import replacing
+from weightatlas.wording import escaped
 
 if TYPE_CHECKING:
     import os
@@ -179,12 +180,15 @@ def plain(value: object) -> object:
 
 
 def json_line(row: Mapping[str, object]) -> str:
-    """A row as one line of JSON, fields in the order of the row, never NaN."""
-    return json.dumps({key: plain(value) for key, value in row.items()}, ensure_ascii=False, allow_nan=False)
+    """A row as one line of JSON, fields in the order of the row, never NaN; what does not print is escaped."""
+    return escaped(json.dumps({key: plain(value) for key, value in row.items()}, ensure_ascii=False, allow_nan=False))
 
 
 def csv_text(rows: Iterable[Mapping[str, object]], columns: Sequence[str]) -> str:
     """Rows as CSV with a header; a shape is written 64x3x7x7, what is not finite is empty.
+
+    Names stand as they are in the source, whatever a spreadsheet makes of them; only lone surrogates, which no UTF-8
+    can hold, become escapes.
 
     Example:
         >>> print(csv_text([{"layer": "conv1", "shape": (8, 3), "score": float("nan")}], ("layer", "shape", "score")))
@@ -197,7 +201,7 @@ def csv_text(rows: Iterable[Mapping[str, object]], columns: Sequence[str]) -> st
     for row in rows:
         cells = {key: plain(value) for key, value in row.items()}
         writer.writerow({key: cell_text(cell) if isinstance(cell, list) else cell for key, cell in cells.items()})
-    return text.getvalue().rstrip("\n")
+    return text.getvalue().rstrip("\n").encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def json_array(rows: Iterable[Mapping[str, object]]) -> str:

@@ -64,3 +64,19 @@ def test_markup_in_a_name_is_text() -> None:
 )
 def test_cells(value: object, form: str, text: str) -> None:
     assert written(value, form) == text  # type: ignore[arg-type]
+
+
+def test_a_name_that_steers_the_terminal_is_shown_and_not_obeyed() -> None:
+    name = "conv\x1b[2J\u202e\n1" + "x" * 10_000
+    rows = [ROWS[0] | {"layer": name}, ROWS[2] | {"skipped": f"no tensor: {name}"}]
+    table = terminal_table(rows, COLUMNS, width=200)
+    assert all(line.isprintable() for line in table.splitlines())
+    assert r"conv\x1b[2J\u202e\n1xxx" in table
+    assert len(table) < 1500
+
+
+def test_beyond_twenty_reasons_the_others_are_counted_in_one_line() -> None:
+    rows = [ROWS[2] | {"skipped": f"reason {number}"} for number in range(1000)]
+    lines = terminal_table(rows, COLUMNS, width=100).splitlines()
+    assert len(lines) == 21
+    assert lines[-1] == "not measured, 980 rows: other reasons; --format json gives each"

@@ -10,6 +10,7 @@ from weightatlas.anatomy import naming
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from weightatlas.anatomy.vocabulary import Part, Role
 
@@ -24,23 +25,32 @@ def squeeze_excite_roles(parts: Sequence[Part], taken: Mapping[int, Role]) -> di
     **Source:** Hu, Shen and Sun, Squeeze-and-Excitation Networks (2018), section 3.
     """
     roles: dict[int, Role] = {}
-    made: dict[tuple[str, ...], Counter[int]] = {}  # how often a number of channels is made in each module and below it
-    for part in parts:
-        if part.is_weight or part.kind == "norm":
-            path = tuple(part.layer.split("."))
-            for depth in range(1, len(path)):
-                made.setdefault(path[:depth], Counter())[part.shape[0]] += 1
-    modules = groupby(enumerate(parts), key=lambda item: _holder(item[1]))
-    for holder, members in modules:
+    pairs: list[tuple[tuple[str, ...], int, list[tuple[int, Part]]]] = []
+    for holder, members in groupby(enumerate(parts), key=lambda item: _holder(item[1])):
         inside = [(index, part) for index, part in members if part.kind not in ("bias", "buffer")]
         weights = [(index, part) for index, part in inside if part.is_weight and index not in taken]
-        if len(weights) == 2 and _is_gate(
-            holder, [part for _, part in weights], len(inside), made.get(holder[:-1], Counter())
-        ):
+        if len(weights) == 2:
+            pairs.append((holder, len(inside), weights))
+    made = _channels_made(parts, {holder[:-1] for holder, _, _ in pairs if len(holder) > 1})
+    for holder, count, weights in pairs:
+        if _is_gate(holder, [part for _, part in weights], count, made.get(holder[:-1], Counter())):
             for index, part in weights:
                 narrows = part.shape[0] < part.shape[1]
                 roles[index] = "squeeze-excite-reduce" if narrows else "squeeze-excite-expand"
     return roles
+
+
+def _channels_made(parts: Sequence[Part], blocks: AbstractSet[tuple[str, ...]]) -> dict[tuple[str, ...], Counter[int]]:
+    """How often a number of channels is made in each of the blocks and below it."""
+    made: dict[tuple[str, ...], Counter[int]] = {}
+    longest = max(map(len, blocks), default=0)
+    for part in parts:
+        if part.is_weight or part.kind == "norm":
+            path = tuple(part.layer.split("."))
+            for depth in range(1, min(len(path), longest + 1)):
+                if path[:depth] in blocks:
+                    made.setdefault(path[:depth], Counter())[part.shape[0]] += 1
+    return made
 
 
 def _holder(part: Part) -> tuple[str, ...]:

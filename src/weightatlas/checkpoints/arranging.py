@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from weightatlas.checkpoints.checkpoint import Checkpoint, TensorInfo
+from weightatlas.checkpoints.bounded_names import bounded_names, encodable
+from weightatlas.checkpoints.checkpoint import Checkpoint, Skipped, TensorInfo
 from weightatlas.checkpoints.layout import arranged, arranged_shape, from_hwio, note_of_hwio
 from weightatlas.checkpoints.mapped import read_elements, read_span
 from weightatlas.checkpoints.ordering import in_network_order
@@ -22,10 +23,12 @@ if TYPE_CHECKING:
 
 def arrange(name: str, contents: Contents, layout: Layout | None) -> Checkpoint:
     """Undo wrappers and layouts; what comes out is what every command sees."""
-    headers, notes = _laid_out(contents, layout)
+    kept, unnamed = bounded_names(name, contents.headers)
+    skipped = [Skipped(encodable(entry.name), encodable(entry.reason)) for entry in (*contents.skipped, *unnamed)]
+    headers, notes = _laid_out(replace(contents, headers=kept), layout)
     keys, undone = unwrap([header.key for header in headers])
     if not headers:
-        reasons = "; ".join(sorted({skipped.reason for skipped in contents.skipped})[:3])
+        reasons = "; ".join(sorted({entry.reason for entry in skipped})[:3])
         problem = f"holds no tensors ({reasons})" if reasons else "holds no tensors"
         raise SourceError(name, problem, "give a file of weights")
     info = [
@@ -60,8 +63,8 @@ def arrange(name: str, contents: Contents, layout: Layout | None) -> Checkpoint:
         read,
         parts=parts,
         file_format=contents.format,
-        metadata=contents.metadata,
-        skipped=contents.skipped,
+        metadata={encodable(key): encodable(value) for key, value in contents.metadata.items()},
+        skipped=skipped,
         notes=(*notes, *undone),
     )
 

@@ -160,7 +160,8 @@ class LocalBlob(Blob):
         Raises:
             SourceError: it is not what it was: written, replaced or cut short since.
         """
-        file = self._path.open("rb")
+        without_waiting = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # a pipe may have taken its place
+        file = os.fdopen(os.open(self._path, os.O_RDONLY | without_waiting), "rb")
         if _identity(os.fstat(file.fileno())) != self._identity:
             file.close()
             raise SourceError(self.name, "changed since it was opened", "open it again once it is written")

@@ -8,8 +8,8 @@ from typing import Any, Final
 from weightatlas.checkpoints.untrusted import REMEDY, untrusted
 from weightatlas.errors import SourceError
 
-STRUCTURE_LIMIT: Final = 8_000_000
-"""The most brackets and commas: each may become an object of some 60 bytes, and a header of 200,000 tensors has 2 M."""
+STRUCTURE_LIMIT: Final = 3_000_000
+"""The most brackets and commas: each may become an object of some 100 bytes, a header of 200,000 tensors has 2 M."""
 
 
 def bounded_json(text: bytes, source: str, what: str) -> Any:  # noqa: ANN401 - whatever JSON holds

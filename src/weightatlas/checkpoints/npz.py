@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from weightatlas.checkpoints.blob import Blob
 
 MAGIC: Final = b"\x93NUMPY"
+VERSIONS: Final = (1, 2, 3)
 HEADER_LIMIT: Final = 1_000_000
 BOMB_SIZE: Final = 2**30
 BOMB_RATIO: Final = 100
@@ -129,8 +130,8 @@ def _checked(member: _Member) -> _Member:
 
 def _read_header(file: IO[bytes]) -> tuple[dict[str, object], int]:
     start = file.read(8)
-    if start[:6] != MAGIC or len(start) < 8:
-        message = "no .npy file"
+    if start[:6] != MAGIC or len(start) < 8 or start[6] not in VERSIONS:
+        message = "no .npy file of version 1 to 3"
         raise ValueError(message)
     width = 2 if start[6] == 1 else 4
     length = struct.unpack("<H" if width == 2 else "<I", file.read(width).ljust(width, b"\0"))[0]

@@ -5,19 +5,21 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from weightatlas.checkpoints.arranging import arrange
 from weightatlas.checkpoints.blob import Blob, Folder
-from weightatlas.checkpoints.checkpoint import Checkpoint
 from weightatlas.checkpoints.contents import Contents, Layout
 from weightatlas.checkpoints.folder import open_folder, open_index
+from weightatlas.checkpoints.gguf_file import detect_gguf, open_gguf
+from weightatlas.checkpoints.hub_cache import cache_snapshot
 from weightatlas.checkpoints.keras import detect_keras, open_keras
 from weightatlas.checkpoints.live import contents_of_state, open_module
-from weightatlas.checkpoints.locations import locate
+from weightatlas.checkpoints.locations import locate, public_name
 from weightatlas.checkpoints.npz import detect_npz, open_npz
+from weightatlas.checkpoints.onnx_file import detect_onnx, open_onnx
 from weightatlas.checkpoints.recognition import claimed_format, describe_content
 from weightatlas.checkpoints.safetensors_file import detect_safetensors, open_safetensors
 from weightatlas.checkpoints.torch_file import detect_torch, open_torch
@@ -27,6 +29,8 @@ from weightatlas.errors import SourceError
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from weightatlas.checkpoints.checkpoint import Checkpoint
 
 SNIFF: Final = 4096
 
@@ -45,11 +49,16 @@ FORMATS: Final = (
     Format("npz", detect_npz, open_npz),
     Format("torch", detect_torch, open_torch),
     Format("h5", detect_keras, open_keras),
+    Format("gguf", detect_gguf, open_gguf),
+    Format("onnx", detect_onnx, open_onnx),
 )
 
 
 def open_checkpoint(
-    source: str | os.PathLike[str] | Mapping[str, Any] | nn.Module, *, layout: Layout | None = None
+    source: str | os.PathLike[str] | Mapping[str, Any] | nn.Module,
+    *,
+    layout: Layout | None = None,
+    storage_options: Mapping[str, object] | None = None,
 ) -> Checkpoint:
     """Open weights, wherever they are: list what is there from its headers; read each tensor when it is asked for.
 
@@ -58,19 +67,25 @@ def open_checkpoint(
     `torchvision:NAME` are a zoo's pretrained networks, `?pretrained=false` after the name gives random weights;
     further options follow after `&` and go to the zoo. A module or a state dict is taken as it is, without a copy.
 
+    A URL is read in ranges: `https://`, `s3://` and whatever else fsspec opens, and `hf://org/repo` with `@revision`
+    and a path after it where they are needed; a list of layers costs the headers alone. A repository's folder in the
+    Hub's cache stands for its snapshot.
+
     Convolution kernels come out as (out, in, h, w) and matrices as (out, in); `shape` in `info` says the same.
     Wrappers around the weights are undone in `layer` and said in `notes`; `name` stays as it is in the file.
 
     Args:
-        source: a path, a zoo name, a module or a mapping of names to tensors (or numpy arrays).
+        source: a path, a URL, a zoo name, a module or a mapping of names to tensors (or numpy arrays).
         layout: how arrays are stored where their format does not say: "oihw" (the default) or "hwio". A shape that
             looks like the other one is said in `notes`, not guessed.
+        storage_options: what goes to the fsspec file system of a URL: credentials, an endpoint.
 
     Returns:
         A read-only mapping of full tensor names to tensors.
 
     Raises:
         SourceError: the source cannot be used, now or when a tensor is read: one line, what is wrong and what to do.
+        MissingDependencyError: the source needs a package that is not installed; the error names the pip line.
         ValueError: `layout` is neither of the two.
 
     Example:
@@ -84,11 +99,11 @@ def open_checkpoint(
     if layout is not None and layout not in get_args(Layout):
         message = f"no layout {layout!r}: there is {' and '.join(get_args(Layout))}"
         raise ValueError(message)
-    name, contents = _find(source)
+    name, contents = _find(source, storage_options)
     return arrange(name, contents, layout)
 
 
-def _find(source: object) -> tuple[str, Contents]:
+def _find(source: object, storage_options: Mapping[str, object] | None) -> tuple[str, Contents]:
     """Dispatch on what the source is: its name for readers and what is in it."""
     if isinstance(source, str) and source.partition(":")[0] in ZOOS and not Path(source).exists():
         return source, open_zoo(source)
@@ -96,7 +111,7 @@ def _find(source: object) -> tuple[str, Contents]:
         text = os.fspath(source)
         if isinstance(text, bytes):
             text = os.fsdecode(text)
-        return text, open_location(locate(text))
+        return public_name(text), open_location(locate(text, storage_options=storage_options))
     torch = sys.modules.get("torch")  # whoever made a module has imported it
     if torch is not None and isinstance(source, torch.nn.Module):
         return type(source).__name__, open_module(source)
@@ -109,7 +124,14 @@ def _find(source: object) -> tuple[str, Contents]:
 
 def open_location(place: Blob | Folder) -> Contents:
     """List what a file or a folder holds."""
-    return open_blob(place) if isinstance(place, Blob) else open_folder(place, open_blob)
+    if isinstance(place, Blob):
+        return open_blob(place)
+    snapshot = cache_snapshot(place)
+    if snapshot is None:
+        return open_folder(place, open_blob)
+    folder, note = snapshot
+    contents = open_folder(folder, open_blob)
+    return replace(contents, notes=(*contents.notes, note))
 
 
 def open_blob(blob: Blob) -> Contents:

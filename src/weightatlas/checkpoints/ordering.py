@@ -69,7 +69,7 @@ def _key(tensor: TensorInfo) -> tuple[Key, int, str]:
 
 def _component(part: str) -> tuple[int, float, int, str, str]:
     """First, middle or last; then the number in the name; then what comes first within a block."""
-    match = re.match(r"(.*?)[_.-]?(\d+)(.*)$", part)
+    match = re.match(r"(.*?)[_.-]?(\d+)(.*)$", part, re.DOTALL)  # a line break would make it try every split
     text, number, rest = (match[1], float(match[2]), match[3]) if match else (part, float("inf"), "")
     position = -1 if FIRST.fullmatch(part) else 1 if LAST.fullmatch(part) else 0
     whole = part.lower()

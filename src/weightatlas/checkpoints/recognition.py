@@ -17,6 +17,8 @@ SUFFIXES: Final = {
     ".ckpt": "torch",
     ".h5": "h5",
     ".hdf5": "h5",
+    ".gguf": "gguf",
+    ".onnx": "onnx",
 }
 """What a name claims; a suffix that many formats share (.bin, .weights) claims nothing."""
 
@@ -25,7 +27,6 @@ _CONVERT: Final = "convert it to safetensors"
 
 _SIGNATURES: Final = (
     (b"version https://git-lfs", "a git-LFS pointer: the weights themselves were not fetched", "run git lfs pull"),
-    (b"GGUF", "a GGUF file, which is not read", _CONVERT),
     (b"\x1f\x8b", "gzip-compressed", "unpack it first"),
     (b"BZh", "bzip2-compressed", "unpack it first"),
     (b"\xfd7zXZ", "xz-compressed", "unpack it first"),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from weightatlas.checkpoints.blob import Blob
 
-DIRECTORY_LIMIT: Final = 64 * 2**20
+DIRECTORY_LIMIT: Final = 32 * 2**20
 LOCAL_HEADER: Final = 30
 _END: Final = b"PK\x05\x06"
 _END64: Final = b"PK\x06\x06"
@@ -54,7 +54,7 @@ def data_offset(blob: Blob, member: zipfile.ZipInfo) -> int:
 
 
 def _check_directory(blob: Blob) -> None:
-    """Refuse a directory of more than 64 MB before it is read: an entry becomes ten times its size in memory."""
+    """Refuse a directory of more than 32 MB before it is read: an entry becomes ten times its size in memory."""
     tail = blob.read(max(0, blob.size - 65557), min(blob.size, 65557))  # the end record and the longest comment
     place = tail.rfind(_END)
     if place < 0 or len(tail) < place + 22:

@@ -11,7 +11,9 @@ from cyclopts import App, CycloptsError
 from weightatlas import __version__
 from weightatlas.cli.atlas import atlas
 from weightatlas.cli.banding import banding
+from weightatlas.cli.bus_errors import leave_on_bus_errors
 from weightatlas.cli.demo import demo
+from weightatlas.cli.doctor import doctor
 from weightatlas.cli.layers import layers
 from weightatlas.cli.reporting import UsageError, report
 
@@ -31,12 +33,13 @@ app = App(
     suppress_keyboard_interrupt=False,
     result_action="return_value",
 )
-for command in (layers, banding, atlas, demo):
+for command in (layers, banding, atlas, demo, doctor):
     app.command(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave with 0 done, 1 an input could not be used, 2 wrong usage, 130 interrupted."""
+    leave_on_bus_errors()
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 

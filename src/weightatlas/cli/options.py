@@ -14,8 +14,9 @@ Source = Annotated[
     Parameter(
         name="source",
         required=True,
-        help="A file, a folder, or a name: model.safetensors, a Hugging Face folder, .pt .pth .th .ckpt, .npz, .h5, "
-        "timm:NAME, torchvision:NAME?pretrained=false.",
+        help="A file, a folder, a URL or a name: model.safetensors, a Hugging Face or distributed folder, .pt .pth .th "
+        ".ckpt, .npz, .h5, .keras, .onnx, .gguf, https://..., s3://..., hf://org/repo, timm:NAME, "
+        "torchvision:NAME?pretrained=false.",
     ),
 ]
 Format = Literal["table", "json", "jsonl", "csv"]

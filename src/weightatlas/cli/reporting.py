@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from weightatlas.errors import WeightatlasError
 from weightatlas.progress import Progress, silent
+from weightatlas.wording import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 Answer = TypeVar("Answer")
+
+LINE: Final = 2000
+LABEL: Final = 60
 
 
 class UsageError(WeightatlasError):
@@ -20,8 +24,8 @@ class UsageError(WeightatlasError):
 
 
 def report(message: object) -> None:
-    """Say one line on standard error."""
-    line = " ".join(str(message).split())
+    """Say one line on standard error: names out of files with their control characters escaped, none too long."""
+    line = printable(" ".join(str(message).split()), limit=LINE)
     print(f"weightatlas: {line}", file=sys.stderr)  # noqa: T201 - the command line is where printing belongs
 
 
@@ -49,6 +53,7 @@ def progress_bar(title: str, *, quiet: bool) -> Iterator[Progress]:
         yield silent
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bar
 
@@ -63,6 +68,6 @@ def progress_bar(title: str, *, quiet: bool) -> Iterator[Progress]:
         task = bar.add_task(title, total=None, label="")
 
         def show(done: int, total: int, label: str) -> None:
-            bar.update(task, completed=done, total=total, label=label.replace("[", r"\["))
+            bar.update(task, completed=done, total=total, label=escape(printable(label, limit=LABEL)))
 
         yield show

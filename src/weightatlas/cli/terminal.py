@@ -7,17 +7,24 @@ import shutil
 import sys
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from weightatlas.wording import printable
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 Form = Literal["text", "integer", "number", "signed", "probability", "share", "bytes", "shape", "flag"]
+
+CELL: Final = 120
+REASON: Final = 400
+REASONS: Final = 20
+"""The longest name and reason that a table shows, and the most reasons."""
 
 _FORMS: Mapping[str, Form] = {
     "shape": "shape",
@@ -99,8 +106,8 @@ def terminal_table(
     with console.capture() as captured:
         if measured:
             console.print(table)
-        for reason, layers in _reasons(rows).items():
-            console.print(Text(f"not measured, {_count(layers)}: {reason}"))
+        for line in _skipped(rows):
+            console.print(Text(line))
     return "\n".join(line.rstrip() for line in captured.get().splitlines()).strip("\n")
 
 
@@ -131,7 +138,7 @@ def written(value: object, form: Form) -> str:
         return "yes" if value else "no"
     if isinstance(value, int | float) and not isinstance(value, bool):
         return _number(value, form)
-    return str(value)
+    return printable(str(value), limit=CELL)
 
 
 def _number(value: float, form: Form) -> str:
@@ -156,8 +163,13 @@ def _bytes(value: float) -> str:
     raise AssertionError  # pragma: no cover - the loop returns at GB
 
 
-def _reasons(rows: Sequence[Mapping[str, object]]) -> Counter[str]:
-    return Counter(str(row["skipped"]) for row in rows if row.get("skipped") is not None)
+def _skipped(rows: Sequence[Mapping[str, object]]) -> list[str]:
+    """One line for each reason, in the order of the rows; beyond the first few, one for all others."""
+    counts = Counter(str(row["skipped"]) for row in rows if row.get("skipped") is not None)
+    shown = list(counts.items())[:REASONS]
+    lines = [f"not measured, {_count(count)}: {printable(reason, limit=REASON)}" for reason, count in shown]
+    others = counts.total() - sum(count for _, count in shown)
+    return [*lines, f"not measured, {_count(others)}: other reasons; --format json gives each"] if others else lines
 
 
 def _count(rows: int) -> str:
