@@ -94,6 +94,9 @@ def test_batch_norm_takes_torchs_names(write_keras_layers: Write, tmp_path: Path
         ("dense_1", {"dense/kernel:0": 2, "dense/bias:0": 1}, ["dense.weight", "dense.bias"]),
         ("lstm", {"lstm/lstm_cell/kernel:0": 2, "lstm/lstm_cell/recurrent_kernel:0": 2, "lstm/lstm_cell/bias:0": 1},
          ["lstm_cell.weight", "lstm_cell.recurrent_weight", "lstm_cell.bias"]),
+        ("prelu", {"prelu/alpha:0": 1}, ["weight"]),
+        ("norm", {"norm/scale:0": 1}, ["weight"]),
+        ("fc", {"net/fc/kernel:0": 2, "net/fc/bias:0": 1}, ["weight", "bias"]),
         ("odd", {"odd/thing:0": 1, "odd/other:0": 1}, ["bias", "other"]),
         ("twice", {"a/kernel:0": 2, "a/kernel_1:0": 2}, ["kernel", "kernel_1"]),
     ],
@@ -163,12 +166,63 @@ def test_what_cannot_be_read_is_skipped_and_links_that_leave_the_file_are_not_fo
     assert "named twice" in reasons["a/a/kernel:0"]
 
 
-@pytest.mark.parametrize(("group", "words"), [("layers", "Keras 3"), ("else", "did not write")])
-def test_other_hdf5_is_said(group: str, words: str, tmp_path: Path) -> None:
+def test_hdf5_that_keras_did_not_write_is_taken_by_its_paths(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "x.h5", "w") as file:
-        file.create_group(group)
-    with pytest.raises(SourceError, match=words):
+        file["net/conv1/weight"] = array(4, 3, 5, 5)
+        file["steps"] = np.int64(7)
+        file["words"] = [b"one"]
+        file.create_dataset("packed", data=array(300, 20), compression="gzip")
+    checkpoint = open_checkpoint(tmp_path / "x.h5")
+    assert set(checkpoint) == {"net/conv1/weight", "steps", "packed"}
+    np.testing.assert_array_equal(checkpoint["net/conv1/weight"], array(4, 3, 5, 5))
+    np.testing.assert_array_equal(checkpoint["packed"], array(300, 20))
+    assert checkpoint.info["net/conv1/weight"].layer == "net.conv1"
+    assert [skipped.name for skipped in checkpoint.skipped] == ["words"]
+    assert "did not write" in checkpoint.notes[0]
+
+
+def test_hdf5_without_arrays_is_said(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file.create_group("layers")
+    with pytest.raises(SourceError, match="holds no tensors"):
         open_checkpoint(tmp_path / "x.h5")
+
+
+def test_a_transposed_convolution_and_attention_come_out_as_torch_has_them(
+    write_keras_layers: Write, tmp_path: Path
+) -> None:
+    up, query, output = array(2, 3, 5, 6), array(7, 2, 4), array(2, 4, 9)
+    write_keras_layers(
+        tmp_path / "x.h5",
+        {
+            "conv2d_transpose": {"conv2d_transpose/kernel:0": up},
+            "mha": {
+                "mha/query/kernel:0": query,
+                "mha/query/bias:0": array(2, 4),
+                "mha/attention_output/kernel:0": output,
+                "mha/attention_output/bias:0": array(9),
+            },
+            "query": {"query/kernel:0": array(3, 7, 8)},
+        },
+    )
+    found = by_key(tmp_path / "x.h5")
+    np.testing.assert_array_equal(found["conv2d_transpose", "weight"][3, 2], up[:, :, 3, 2])
+    np.testing.assert_array_equal(found["mha.query", "weight"], query.reshape(7, 8).T)
+    np.testing.assert_array_equal(found["mha.query", "bias"], array(2, 4).reshape(8))
+    np.testing.assert_array_equal(found["mha.attention_output", "weight"], output.reshape(8, 9).T)
+    assert found["query", "weight"].shape == (8, 7, 3)
+
+
+def test_a_layer_that_is_absent_or_named_twice_is_a_row(write_keras_layers: Write, tmp_path: Path) -> None:
+    write_keras_layers(tmp_path / "x.h5", {"a": {"a/kernel:0": array(2, 2)}})
+    with h5py.File(tmp_path / "x.h5", "r+") as file:
+        file.attrs["layer_names"] = np.array([b"a", b"a", b"gone", b"long" * 300])
+    skipped = {row.name: row.reason for row in open_checkpoint(tmp_path / "x.h5").skipped}
+    assert skipped == {
+        "a": "a layer named twice",
+        "gone": "a layer whose weights the file does not list",
+        "long" * 20: "a name of more than 1000 letters",
+    }
 
 
 @pytest.mark.parametrize("names", [3, "text", np.ones(4), np.array([[b"a"]])])

@@ -21,7 +21,9 @@ ENDINGS: Final = (
     ("gamma", "", "weight"),
     ("beta", "", "bias"),
     ("bias", "", "bias"),
+    ("alpha", "", "weight"),
     ("weight", "", "weight"),
+    ("scale", "", "weight"),
     ("w", "", "weight"),
     ("b", "", "bias"),
 )
@@ -29,6 +31,8 @@ ENDINGS: Final = (
 
 Keras 1 calls `running_std` what is a variance.
 """
+WHOLE: Final = frozenset({"alpha", "scale", "w", "b"})
+"""Endings that count as whole names only."""
 
 _COUNTER = re.compile(r"(:\d+|_\d+)+$")
 
@@ -69,13 +73,16 @@ def _last_part(weight: str) -> str:
 def _by_name(layer: str, weight: str) -> tuple[str, str] | None:
     path, _, last = re.sub(r":\d+$", "", weight).rpartition("/")
     above = [part for part in path.split("/") if part]
-    for part in layer.split("/"):
+    parts = [part for part in layer.split("/") if part]
+    if above[1 : 1 + len(parts)] == parts:
+        above = above[1:]  # a subclassed model puts its own name before its layers'
+    for part in parts:
         if above[:1] == [part]:
             above = above[1:]
     stem = layer.rpartition("/")[2]
     rest = last.removeprefix(f"{layer}_").removeprefix(f"{stem}_")
     rest = _COUNTER.sub("", rest)
     for ending, submodule, parameter in ENDINGS:
-        if rest.lower() == ending or (len(ending) > 1 and rest.lower().endswith(f"_{ending}")):
+        if rest.lower() == ending or (ending not in WHOLE and rest.lower().endswith(f"_{ending}")):
             return "/".join([*above, *([submodule] if submodule else [])]), parameter
     return None
