@@ -99,7 +99,7 @@ def test_an_empty_file_is_refused(name: str, tmp_path: Path) -> None:
         (b"<!DOCTYPE html><html><body>404</body></html>", "web page"),
         (b"\n <html>", "web page"),
         (bytes(5000), "zeros"),
-        (b"GGUF" + bytes(100), "GGUF"),
+        (b"GGUF" + bytes(100), "gguf"),
         (b"\x1f\x8b" + bytes(100), "gzip"),
         (b"weights = 3\n", "its name says"),
         (b"\x93NUMPY\x01\x00" + bytes(100), ".npy"),
@@ -154,7 +154,7 @@ def test_a_file_that_may_not_be_read_is_said(files: dict[str, Path], monkeypatch
     def deny(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "open", deny)  # this test may run as root, who may read everything
+    monkeypatch.setattr(os, "open", deny)  # this test may run as root, who may read everything
     assert refused(files["one.safetensors"]).problem == "permission denied"
 
 

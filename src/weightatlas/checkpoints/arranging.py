@@ -59,7 +59,7 @@ def arrange(name: str, contents: Contents, layout: Layout | None) -> Checkpoint:
 
     return Checkpoint(
         name,
-        in_network_order(info),
+        info if contents.in_order else in_network_order(info),
         read,
         parts=parts,
         file_format=contents.format,

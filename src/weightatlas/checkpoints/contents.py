@@ -76,6 +76,7 @@ class Contents:
         skipped: what is there and is no tensor that can be read.
         notes: what was undone or assumed, one sentence each.
         fixed_layout: the format says itself how its arrays are laid out; nothing is left to assume.
+        in_order: the headers stand in the order of the network, whatever their names look like.
     """
 
     format: str
@@ -85,3 +86,4 @@ class Contents:
     skipped: Sequence[Skipped] = ()
     notes: Sequence[str] = ()
     fixed_layout: bool = False
+    in_order: bool = False

@@ -57,6 +57,7 @@ def open_keras2(file: Hdf5, prefix: str) -> Contents:
         metadata=metadata,
         skipped=skipped,
         fixed_layout=True,
+        in_order=True,
     )
 
 

@@ -61,6 +61,7 @@ def open_keras3(file: Hdf5, config: Any = None, *, metadata: Mapping[str, str] |
         metadata=metadata or {},
         skipped=skipped,
         fixed_layout=True,
+        in_order=bool(layers),
     )
 
 

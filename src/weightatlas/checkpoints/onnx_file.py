@@ -113,6 +113,7 @@ def open_onnx(blob: Blob) -> Contents:
         [*graph.skipped, *skipped],
         _notes(graph, named),
         fixed_layout=True,
+        in_order=True,
     )
 
 

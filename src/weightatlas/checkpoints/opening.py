@@ -16,6 +16,7 @@ from weightatlas.checkpoints.folder import open_folder, open_index
 from weightatlas.checkpoints.gguf_file import detect_gguf, open_gguf
 from weightatlas.checkpoints.hub_cache import cache_snapshot
 from weightatlas.checkpoints.keras import detect_keras, open_keras
+from weightatlas.checkpoints.keras_archive import detect_keras_archive, open_keras_archive
 from weightatlas.checkpoints.live import contents_of_state, open_module
 from weightatlas.checkpoints.locations import locate, public_name
 from weightatlas.checkpoints.npz import detect_npz, open_npz
@@ -49,6 +50,7 @@ FORMATS: Final = (
     Format("npz", detect_npz, open_npz),
     Format("torch", detect_torch, open_torch),
     Format("h5", detect_keras, open_keras),
+    Format("keras", detect_keras_archive, open_keras_archive),
     Format("gguf", detect_gguf, open_gguf),
     Format("onnx", detect_onnx, open_onnx),
 )

@@ -17,6 +17,7 @@ SUFFIXES: Final = {
     ".ckpt": "torch",
     ".h5": "h5",
     ".hdf5": "h5",
+    ".keras": "keras",
     ".gguf": "gguf",
     ".onnx": "onnx",
 }
@@ -59,7 +60,7 @@ def describe_content(source: str, head: bytes, claimed: str | None) -> SourceErr
         return SourceError(
             source, f"its name says {claimed}, its content is not: truncated or another format", _DOWNLOAD
         )
-    return SourceError(source, "no format known here", "give safetensors, a PyTorch file, .npz or Keras .h5")
+    return SourceError(source, "no format known here", "give safetensors, PyTorch, .npz, HDF5, ONNX or GGUF")
 
 
 def describe_special(mode: int) -> str:
