@@ -2,10 +2,11 @@ PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
 BIN := $(VENV)/bin
-CLAIMS := listing reading survey nmf page
+CLAIMS := listing reading remote survey nmf page
+FUZZ_SEED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help atlas test lint format bench docs clean
+.PHONY: help atlas test fuzz lint format bench docs clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +26,9 @@ atlas: $(READY) ## Train the demo's networks and draw their atlas: atlas.html
 
 test: $(READY) ## Run all tests
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+fuzz: $(READY) ## Open 100,000 files that lie, of every format; FUZZ_SEED=N for others
+	$(BIN)/python -m tests.fuzz --examples 10000 --seed $(FUZZ_SEED)
 
 lint: $(READY) ## Check style, types and the floors of the house
 	$(BIN)/ruff check

@@ -9,9 +9,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from weightatlas import anatomy, atlas, banding, checkpoints, data, lab, nn
+    from weightatlas import anatomy, atlas, banding, checkpoints, data, evaluation, lab, nn
     from weightatlas.atlas import write_atlas
-    from weightatlas.checkpoints import open_checkpoint
+    from weightatlas.checkpoints import open_checkpoint, open_trajectory
 
 __version__ = "0.1.0"
 __all__ = [
@@ -20,14 +20,20 @@ __all__ = [
     "banding",
     "checkpoints",
     "data",
+    "evaluation",
     "lab",
     "nn",
     "open_checkpoint",
+    "open_trajectory",
     "write_atlas",
 ]
 
-_ROOMS = ("anatomy", "atlas", "banding", "checkpoints", "data", "lab", "nn")
-_NAMES = {"open_checkpoint": "weightatlas.checkpoints", "write_atlas": "weightatlas.atlas"}
+_ROOMS = ("anatomy", "atlas", "banding", "checkpoints", "data", "evaluation", "lab", "nn")
+_NAMES = {
+    "open_checkpoint": "weightatlas.checkpoints",
+    "open_trajectory": "weightatlas.checkpoints",
+    "write_atlas": "weightatlas.atlas",
+}
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - a room or a function, known to type checkers from the imports above

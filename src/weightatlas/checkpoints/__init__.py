@@ -1,8 +1,48 @@
-"""Where weights come from: one file a format; `open_checkpoint` dispatches. Untrusted input: nothing in it runs."""
+"""Where weights come from: places, formats, and runs of many. Untrusted input: nothing in it runs.
+
+`open_checkpoint` tells what a source is and hands it to the format that reads it; `open_trajectory` puts the
+checkpoints of a training run in order. What needs more than headers loads on first use.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from weightatlas.checkpoints.checkpoint import Checkpoint, Skipped, TensorInfo
 from weightatlas.checkpoints.opening import open_checkpoint
-from weightatlas.checkpoints.torchvision_operators import import_torchvision
-from weightatlas.checkpoints.zoo import zoo_model
 
-__all__ = ["Checkpoint", "Skipped", "TensorInfo", "import_torchvision", "open_checkpoint", "zoo_model"]
+if TYPE_CHECKING:
+    from weightatlas.checkpoints.opening_run import open_trajectory
+    from weightatlas.checkpoints.torchvision_operators import import_torchvision
+    from weightatlas.checkpoints.trajectory import Trajectory
+    from weightatlas.checkpoints.zoo import zoo_model
+
+__all__ = [
+    "Checkpoint",
+    "Skipped",
+    "TensorInfo",
+    "Trajectory",
+    "import_torchvision",
+    "open_checkpoint",
+    "open_trajectory",
+    "zoo_model",
+]
+
+_MODULES = {
+    "Trajectory": "trajectory",
+    "import_torchvision": "torchvision_operators",
+    "open_trajectory": "opening_run",
+    "zoo_model": "zoo",
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - known to type checkers from the imports above
+    if name in _MODULES:
+        return getattr(import_module(f"weightatlas.checkpoints.{_MODULES[name]}"), name)
+    message = f"module 'weightatlas.checkpoints' has no attribute {name!r}"
+    raise AttributeError(message)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
