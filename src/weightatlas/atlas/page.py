@@ -78,7 +78,7 @@ def write_atlas(
     text = _render(gather(results), title, note, seed_note)
     target = Path(path)
     with replacing(target) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")  # a path may be no UTF-8
     return target
 
 
