@@ -1,7 +1,31 @@
-"""Images to train and measure on: the built-in scenes."""
+"""Images to train and measure on: the built-in scenes, and readers of the layouts that people have.
+
+The readers need nothing for training; `weightatlas.evaluation.open_data` chooses one by name and makes batches.
+"""
 
 from __future__ import annotations
 
+from weightatlas.data.arrays import read_arrays
+from weightatlas.data.cifar import read_cifar
+from weightatlas.data.decoding import Fit, decode_image
+from weightatlas.data.examples import Examples
+from weightatlas.data.image_folder import read_image_folder
+from weightatlas.data.normalisation import NORMALIZATIONS, Normalization, normalised
+from weightatlas.data.parquet import read_parquet
 from weightatlas.data.scenes import Scenes
+from weightatlas.data.svhn import read_svhn
 
-__all__ = ["Scenes"]
+__all__ = [
+    "NORMALIZATIONS",
+    "Examples",
+    "Fit",
+    "Normalization",
+    "Scenes",
+    "decode_image",
+    "normalised",
+    "read_arrays",
+    "read_cifar",
+    "read_image_folder",
+    "read_parquet",
+    "read_svhn",
+]

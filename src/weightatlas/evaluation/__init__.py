@@ -1,0 +1,15 @@
+"""A model on data: open a model by name, load a checkpoint into it, open data by name.
+
+model = open_model("torchvision:resnet18", checkpoint="resnet18.safetensors")
+for inputs, targets in open_data("cifar10:data?split=test"): ...
+"""
+
+from __future__ import annotations
+
+from weightatlas.evaluation.batches import Data
+from weightatlas.evaluation.datasets import open_data
+from weightatlas.evaluation.load_report import Cast, LoadReport, Reshaped
+from weightatlas.evaluation.loading import load_checkpoint
+from weightatlas.evaluation.models import open_model
+
+__all__ = ["Cast", "Data", "LoadReport", "Reshaped", "load_checkpoint", "open_data", "open_model"]

@@ -1,0 +1,212 @@
+"""A checkpoint into a model: matched by layer and parameter, whatever either is wrapped in, with a report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+from torch import nn
+
+from weightatlas.checkpoints.checkpoint import Checkpoint, TensorInfo
+from weightatlas.checkpoints.dtypes import name_of, torch_dtype
+from weightatlas.checkpoints.opening import open_checkpoint
+from weightatlas.checkpoints.zoo import ZOOS
+from weightatlas.errors import SourceError
+from weightatlas.evaluation.key_prefixes import aligned
+from weightatlas.evaluation.load_report import Cast, LoadReport, Reshaped
+from weightatlas.wording import counted, printable
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping, Sequence
+
+LIVE: Final = ("module", *ZOOS)
+"""Formats of checkpoints that come from modules: their transposed kernels are (out, in, ...)."""
+
+NAMED: Final = 4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pair:
+    """A tensor of the model, and the one of the checkpoint that belongs in it."""
+
+    key: str
+    target: torch.Tensor
+    found: TensorInfo
+    transposed: bool
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The checkpoint's shape in torch's own order."""
+        shape = self.found.shape
+        return (shape[1], shape[0], *shape[2:]) if self.transposed else shape
+
+    @property
+    def reshaped(self) -> Reshaped | None:
+        """How the shapes differ, if they do."""
+        model = tuple(self.target.shape)
+        if model == self.shape:
+            return None
+        fits = [size for size in model if size != 1] == [size for size in self.shape if size != 1]
+        return Reshaped(self.key, self.shape, model, fits)
+
+    @property
+    def cast(self) -> Cast | None:
+        """How the types differ, if they do."""
+        model = name_of(self.target.dtype)
+        if model == self.found.dtype:
+            return None
+        return Cast(self.key, self.found.dtype, model, torch.can_cast(torch_dtype(self.found.dtype), self.target.dtype))
+
+
+def load_checkpoint(
+    model: nn.Module,
+    checkpoint: str | os.PathLike[str] | Mapping[str, Any] | nn.Module | Checkpoint,
+    *,
+    strict: bool = True,
+) -> LoadReport:
+    """Load weights into a model in place, and say what was loaded, what is missing and what is left over.
+
+    Tensors are matched by layer and parameter, with wrappers undone on both sides: a checkpoint of a compiled, data
+    parallel or Lightning module fits the plain one and the other way round. Where the names of one side lie one module
+    deeper (`transformer.h.0` and `h.0`), that is undone too and noted. Values are copied into the model's tensors one
+    at a time and cast to their types; no second model is made. Shapes that differ only in axes of size 1, such as (out,
+    in) and (out, in, 1, 1), are loaded. A tied parameter needs one of its names.
+
+    The model's own hooks for loading are not called; extra state that is no tensor is not touched.
+
+    Args:
+        model: where the weights go; its mode and devices stay.
+        checkpoint: anything that `open_checkpoint` opens, or what it gave.
+        strict: raise where a weight is missing, does not fit or is not finite. A buffer of integers or truth values
+            (a count of batches, positions) may be missing: it is no weight.
+
+    Returns:
+        The report.
+
+    Raises:
+        SourceError: the checkpoint cannot be used; nothing of it belongs to the model; in strict mode, something is
+            missing, of another shape or of a type that cannot be cast: all told from the headers, and the model is
+            unchanged. A tensor that cannot be read, or in strict mode is not finite, comes up while values are copied:
+            the error says that the model is partly loaded.
+
+    **Source:** ours; `torch.nn.Module.load_state_dict` matches full names and copies what fits even where it raises.
+
+    Example:
+        >>> model = nn.Linear(2, 1)
+        >>> report = load_checkpoint(model, {"module.weight": torch.ones(1, 2), "module.bias": torch.zeros(1)})
+        >>> report.loaded, report.summary
+        (('weight', 'bias'), 'two tensors of state dict loaded')
+    """
+    weights = checkpoint if isinstance(checkpoint, Checkpoint) else open_checkpoint(checkpoint)
+    inside = _tensors_by_key(model)
+    outside, notes = aligned({_key(tensor): tensor for tensor in weights.info.values()}, inside)
+    turned = _transposed_kernels(model) if weights.file_format in LIVE else set()
+    pairs = [_Pair(key, target, outside[key], id(target) in turned) for key, target in inside.items() if key in outside]
+    report = _compare(weights.source, model, inside, pairs)
+    report = replace(report, extra=tuple(key for key in outside if key not in inside), notes=(*weights.notes, *notes))
+    _check(report, model, strict=strict)
+    refused = set(report.refused)
+    broken = _copy(weights, [pair for pair in pairs if pair.key not in refused], strict=strict)
+    return replace(report, not_finite=broken) if broken else report
+
+
+def _key(tensor: TensorInfo) -> str:
+    """Layer and parameter as one name; a parameter of the model itself is called by its own."""
+    return tensor.layer if tensor.layer == tensor.parameter else f"{tensor.layer}.{tensor.parameter}"
+
+
+def _tensors_by_key(model: nn.Module) -> dict[str, torch.Tensor]:
+    """The model's own tensors, not copies, by key."""
+    state = model.state_dict(keep_vars=True)
+    listed = open_checkpoint(model)
+    for entry in listed.skipped:
+        if isinstance(state.get(entry.name), torch.Tensor):
+            problem = f"its {printable(entry.name, limit=80)!r} cannot take values: {entry.reason}"
+            raise SourceError(type(model).__name__, problem, "build it with plain tensors that lie in memory")
+    return {_key(tensor): state[name] for name, tensor in listed.info.items()}
+
+
+def _transposed_kernels(model: nn.Module) -> set[int]:
+    """The kernels that a live module's checkpoint gives as (out, in, ...) and torch keeps as (in, out, ...)."""
+    kinds = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+    return {id(part.weight) for part in model.modules() if isinstance(part, kinds) and part.groups == 1}
+
+
+def _compare(source: str, model: nn.Module, inside: Mapping[str, torch.Tensor], pairs: Sequence[_Pair]) -> LoadReport:
+    """What can be loaded and what cannot, told from the headers."""
+    reshaped = tuple(change for pair in pairs if (change := pair.reshaped) is not None)
+    cast = tuple(found for pair in pairs if (found := pair.cast) is not None)
+    changes: tuple[Reshaped | Cast, ...] = (*reshaped, *cast)
+    refused = {change.key for change in changes if not change.loaded}
+    filled = {id(pair.target) for pair in pairs if pair.key not in refused}
+    loaded = tuple(key for key, target in inside.items() if id(target) in filled and key not in refused)
+    there = {pair.key for pair in pairs} | set(loaded)
+    missing = tuple(key for key in inside if key not in there)
+    buffers = {id(buffer) for buffer in model.buffers()}
+    optional = tuple(key for key in missing if id(inside[key]) in buffers and not inside[key].dtype.is_floating_point)
+    return LoadReport(source, loaded, missing, optional, reshaped=reshaped, cast=cast)
+
+
+def _check(report: LoadReport, model: nn.Module, *, strict: bool) -> None:
+    """Refuse before anything is copied: nothing fits, or in strict mode not all of it does."""
+    name = type(model).__name__
+    if not report.loaded:
+        ours, theirs = next(iter(report.missing or report.refused), "nothing"), next(iter(report.extra), "nothing new")
+        problem = f"none of its tensors fits {name} (the model has {_shown([ours])}, the checkpoint {_shown([theirs])})"
+        raise SourceError(report.source, problem, "check that it is a checkpoint of this model")
+    if not strict or report.complete:
+        return
+    parts = []
+    if report.required:
+        parts.append(f"lacks {counted(len(report.required), 'tensor')} of {name} ({_shown(report.required)})")
+    if report.refused:
+        differences = [
+            f"{_shown([entry.key])}: {list(entry.checkpoint_shape)} for {list(entry.model_shape)}"
+            for entry in report.reshaped
+            if not entry.loaded
+        ]
+        differences += [
+            f"{_shown([entry.key])}: {entry.checkpoint_dtype} for {entry.model_dtype}"
+            for entry in report.cast
+            if not entry.loaded
+        ]
+        more = f" and {len(differences) - NAMED} more" if len(differences) > NAMED else ""
+        parts.append(f"does not fit {name} ({'; '.join(differences[:NAMED])}{more})")
+    remedy = "build the model that it was saved from, or load what fits with strict=False"
+    raise SourceError(report.source, " and ".join(parts), remedy)
+
+
+def _copy(weights: Checkpoint, pairs: Sequence[_Pair], *, strict: bool) -> tuple[str, ...]:
+    """Copy the values; the keys of those that are not finite."""
+    broken: list[str] = []
+    for done, pair in enumerate(pairs):
+        try:
+            tensor = weights[pair.found.name]
+            if not _finite(tensor):
+                if strict:
+                    problem = f"{_shown([pair.key])} holds NaN or infinite values"
+                    raise SourceError(weights.source, problem, "load it all the same with strict=False")  # noqa: TRY301
+                broken.append(pair.key)
+            tensor = tensor.transpose(0, 1) if pair.transposed else tensor
+            with torch.no_grad():
+                pair.target.copy_(tensor.reshape(pair.target.shape))
+        except SourceError as error:
+            if not done:
+                raise
+            problem = f"{error.problem}; the model is partly loaded, with {done} of {len(pairs)} tensors"
+            raise SourceError(error.source, problem, error.remedy) from error
+    return tuple(broken)
+
+
+def _finite(tensor: torch.Tensor) -> bool:
+    if not (tensor.is_floating_point() or tensor.is_complex()):
+        return True
+    widened = tensor.float() if tensor.element_size() == 1 else tensor  # torch tests no type of 8 bits
+    return bool(widened.isfinite().all())
+
+
+def _shown(keys: Sequence[str]) -> str:
+    more = f" and {len(keys) - NAMED} more" if len(keys) > NAMED else ""
+    return ", ".join(printable(key, limit=80) for key in keys[:NAMED]) + more
