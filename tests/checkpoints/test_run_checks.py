@@ -70,7 +70,9 @@ def layers(count: int, width: int = 3) -> dict[str, object]:
 
 
 def test_another_network_is_foreign_and_a_buffer_more_is_not() -> None:
-    moments = {f"{place}.{name}": torch.zeros(2) for place in range(3) for name in ("exp_avg", "exp_avg_sq")}
+    moments: dict[str, object] = {
+        f"{place}.{name}": torch.zeros(2) for place in range(3) for name in ("exp_avg", "exp_avg_sq")
+    }
     checked = checked_all(layers(20), layers(20), layers(3), layers(20, 5), layers(21), moments)
     reasons, notes = foreign("run", checked)
     assert reasons == {

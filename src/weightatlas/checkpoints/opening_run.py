@@ -31,8 +31,7 @@ from weightatlas.checkpoints.step_pattern import StepPattern, compile_pattern
 from weightatlas.checkpoints.trajectory import Moment, Trajectory
 from weightatlas.checkpoints.zoo import ZOOS
 from weightatlas.errors import SourceError
-from weightatlas.parallel import parallel_map
-from weightatlas.wording import listed
+from weightatlas.wording import listed, printable
 
 if TYPE_CHECKING:
     from weightatlas.checkpoints.steps import Reading
@@ -103,12 +102,15 @@ def open_trajectory(
         >>> [(step, float(checkpoint["conv1.weight"].mean())) for step, checkpoint in run[1:]]
         [(100, 100.0), (200, 200.0)]
     """
+    from weightatlas.parallel import parallel_map  # joblib loads numpy, which `import weightatlas` must not
+
     if layout is not None and layout not in get_args(Layout):
         message = f"no layout {layout!r}: there is {' and '.join(get_args(Layout))}"
         raise ValueError(message)
     compiled = None if pattern is None else compile_pattern(pattern)
     found = _find(run, compiled, Access(layout, storage_options))
-    checked = parallel_map(checker(), found.members, backend="threading")
+    jobs = None if any(member.is_local for member in found.members) else 1
+    checked = parallel_map(checker(), found.members, jobs=jobs, backend="threading")
     named = read_texts([member.texts for member in found.members], compiled)
     if found.steps is not None:
         order = Order("step", tuple(found.steps), ("",) * len(found.steps))
@@ -164,9 +166,9 @@ def _nothing_in(name: str, place: Folder, level: Level) -> SourceError:
     else:
         return SourceError(name, "one checkpoint, no run", OPEN_ALONE)
     if level.skipped:
-        names = listed([skipped.name[:80] for skipped in level.skipped[:5]])
+        names = listed([printable(skipped.name, limit=80) for skipped in level.skipped[:5]])
         return SourceError(name, f"no checkpoint that is written to its end ({names})", "wait for the first one")
-    held = [name[:80] for name in level.seen]
+    held = [printable(name, limit=80) for name in level.seen]
     what = listed([*held[:5], f"{len(held) - 5} more"] if len(held) > 5 else held) if held else "nothing"
     return SourceError(
         name, f"no checkpoints in it (it holds {what})", "give the folder that holds a run's checkpoints"
@@ -235,11 +237,13 @@ def _notes(run: Run, order: Order, told: Sequence[int], differences: Sequence[st
 
 def _nothing_usable(run: Run, checked: Sequence[Checked], order: Order) -> SourceError:
     failed = [each for each in checked if each.error is not None]
-    names = listed([each.member.name[:80] for each in checked[:5]])
+    names = listed([printable(each.member.name, limit=80) for each in checked[:5]])
     for each in failed[:1]:
         error = each.error
         if error is not None and len(failed) == len(checked):
-            problem = f"none of its checkpoints can be opened ({each.member.name[:80]}: {error.problem})"
+            problem = (
+                f"none of its checkpoints can be opened ({printable(each.member.name, limit=80)}: {error.problem})"
+            )
             return SourceError(run.source, problem, error.remedy)
     if len(checked) == 1:
         return SourceError(run.source, f"one checkpoint ({names}), and nothing tells its step", OPEN_ALONE)

@@ -19,6 +19,7 @@ from weightatlas.checkpoints.step_metadata import read_metadata
 from weightatlas.checkpoints.steps import Reading, stem
 from weightatlas.checkpoints.untrusted import untrusted
 from weightatlas.errors import MissingDependencyError, SourceError
+from weightatlas.wording import printable
 
 if TYPE_CHECKING:
     from weightatlas.checkpoints.run_members import Member
@@ -90,7 +91,7 @@ def foreign(source: str, checked: Sequence[Checked]) -> tuple[dict[int, str], li
     reference = majority(list(networks.values()))
     if reference is None:
         first, second, *_ = networks
-        names = f"{checked[second].member.name} beside {checked[first].member.name}"
+        names = f"{_name(checked[second])} beside {_name(checked[first])}"
         how = difference(networks[second], networks[first])
         problem = f"its {len(networks)} checkpoints are of different networks ({names}: {how})"
         raise SourceError(source, problem, "give those of one run as a list, or a pattern that finds them")
@@ -98,7 +99,7 @@ def foreign(source: str, checked: Sequence[Checked]) -> tuple[dict[int, str], li
         if found != reference:
             how = difference(found, reference)
             if is_same_network(found, reference):
-                notes.append(f"{checked[index].member.name} differs from the others: {how}")
+                notes.append(f"{_name(checked[index])} differs from the others: {how}")
             else:
                 reasons[index] = f"another network than the others: {how}"
     return reasons, notes
@@ -120,7 +121,11 @@ def repeated(checked: Sequence[Checked], named: Sequence[Reading], places: Seque
     for index in sorted(range(len(checked)), key=rank):
         kept.setdefault(places[index], index)
     return {
-        index: f"{unit} {place:,} again: {checked[kept[place]].member.name} is kept"
+        index: f"{unit} {place:,} again: {_name(checked[kept[place]])} is kept"
         for index, place in enumerate(places)
         if kept[place] != index
     }
+
+
+def _name(checked: Checked) -> str:
+    return printable(checked.member.name, limit=120)

@@ -16,7 +16,7 @@ from weightatlas.checkpoints.folder import INDICES, WEIGHTS
 from weightatlas.checkpoints.steps import LONGEST, read_name, read_names
 from weightatlas.checkpoints.untrusted import untrusted
 from weightatlas.errors import SourceError
-from weightatlas.wording import listed
+from weightatlas.wording import listed, printable
 
 if TYPE_CHECKING:
     from weightatlas.checkpoints.blob import Folder
@@ -100,7 +100,7 @@ def _search(level: Level, depth: int, *, is_local: bool, pattern: StepPattern | 
         return level
     inner = [name.rstrip("/") for name in level.seen if name.endswith("/") and not name.startswith((".", "_"))]
     usual = [name for name in inner if USUAL.fullmatch(name)]
-    others = [name for name in inner if name not in usual and name not in level.folders][: OTHERS if is_local else 0]
+    others = [name for name in inner if name not in usual][: OTHERS if is_local else 0]
     for names in (usual, others) if depth else ():
         below = {name: _look_into(level.folder, name, is_local=is_local, pattern=pattern) for name in names}
         found = {
@@ -110,7 +110,7 @@ def _search(level: Level, depth: int, *, is_local: bool, pattern: StepPattern | 
             and (run := _search(inside, depth - 1, is_local=is_local, pattern=pattern)) is not None
         }
         if len(found) > 1:
-            runs = listed([f"{name[:80]}/" for name in list(found)[:8]])
+            runs = listed([f"{printable(name, limit=80)}/" for name in list(found)[:8]])
             problem = f"holds the checkpoints of {len(found)} runs ({runs})"
             raise SourceError(level.folder.name, problem, "give one of them")
         for name, run in found.items():
@@ -127,7 +127,9 @@ def _look_into(folder: Folder, name: str, *, is_local: bool, pattern: StepPatter
 
 def _found_in(outer: Level, name: str, run: Level) -> Level:
     others = [
-        Skipped(other, f"lies beside {name[:80]}/, which holds the run") for other in outer.names if other != name
+        Skipped(other, f"lies beside {printable(name, limit=80)}/, which holds the run")
+        for other in outer.names
+        if other != name
     ]
     note = run.note or f"the checkpoints were found in {run.folder.name}"
     return replace(run, skipped=(*outer.skipped, *others, *run.skipped), note=note)

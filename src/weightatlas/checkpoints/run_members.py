@@ -14,9 +14,10 @@ from weightatlas.checkpoints.checkpoint import Checkpoint
 from weightatlas.checkpoints.folder import PREFERRED
 from weightatlas.checkpoints.locations import locate, public_name
 from weightatlas.checkpoints.opening import open_checkpoint, open_location
-from weightatlas.checkpoints.run_folder import SIDECAR, Level, has_weights, holds_weights
+from weightatlas.checkpoints.run_folder import SHARD, SIDECAR, Level, has_weights, holds_weights, is_weights
 from weightatlas.checkpoints.step_metadata import read_trainer_state
 from weightatlas.checkpoints.steps import Reading
+from weightatlas.checkpoints.untrusted import untrusted
 from weightatlas.checkpoints.zoo import ZOOS
 
 if TYPE_CHECKING:
@@ -105,11 +106,21 @@ def _folder_member(folder: Folder, name: str, inner: str, access: Access, *, is_
     return Member(name, (name,), open_inner, is_local, lambda: read_trainer_state(folder.folder(name)))
 
 
-def _with_weights(folder: Folder) -> Folder:
-    """A step's folder, or the only one in it that holds weights: `checkpoint/`, `model_and_optim/`, `mp_rank_00/`."""
-    if has_weights(folder):
-        return folder
-    names = [name for name in folder.folders() if not SIDECAR.fullmatch(name) and holds_weights(folder, name)]
+def _with_weights(folder: Folder) -> Blob | Folder:
+    """Where the weights of a step lie: its folder, the only file of weights in it, or the only folder that holds some.
+
+    The state of the optimizer beside them (`optim.pt`, `zero_pp_rank_0_mp_rank_00_optim_states.pt`) does not count;
+    `model_and_optim/`, `checkpoint/` and `mp_rank_00/` are such folders.
+    """
+    with untrusted(folder.name, "the folder cannot be read", "check the path"):
+        files = list(folder.files())
+        weights = [name for name in files if is_weights(name)]
+        if len(weights) == 1 and ".metadata" not in files and not SHARD.fullmatch(weights[0]):
+            # a rank's part under ZeRO-3 looks alone beside the optimizer's, and is not the whole
+            return folder if weights[0].startswith("zero_pp_rank") else folder.blob(weights[0])
+        if has_weights(folder):
+            return folder
+        names = [name for name in folder.folders() if not SIDECAR.fullmatch(name) and holds_weights(folder, name)]
     return folder.folder(names[0]) if len(names) == 1 else folder
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
+from weightatlas.wording import printable
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -85,7 +87,7 @@ def _first(tensors: Sequence[tuple[str, str]]) -> str:
 
 
 def _name(layer: str, parameter: str) -> str:
-    return (layer if layer == parameter else f"{layer}.{parameter}")[:80]
+    return printable(layer if layer == parameter else f"{layer}.{parameter}", limit=80)
 
 
 def _shape(shape: tuple[int, ...]) -> str:
