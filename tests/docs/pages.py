@@ -55,9 +55,16 @@ def section(page: Path, heading: str) -> str:
 
 
 def make_checkpoint(folder: Path) -> None:
-    """Write the checkpoint that the pages speak of: two convolutions and a fully connected layer over a 6 x 6 map."""
+    """Write the checkpoint that the pages speak of: two convolutions and a fully connected layer over a 6 x 6 map.
+
+    And a run of two such checkpoints, `runs/today`.
+    """
     generator = torch.Generator().manual_seed(0)
     shapes = {"features.0.weight": (8, 3, 5, 5), "features.3.weight": (32, 8, 3, 3), "classifier.1.weight": (4, 9216)}
     tensors = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
     tensors["features.0.bias"] = torch.zeros(8)
     save_file(tensors, folder / "model.safetensors")
+    run = folder / "runs" / "today"
+    run.mkdir(parents=True)
+    for step in (100, 200):
+        save_file(tensors, run / f"step{step}.safetensors")
