@@ -100,3 +100,17 @@ def test_tensors_beside_other_things_are_the_weights() -> None:
     assert list(found.tensors) == ["a.weight"]
     assert {skipped.name for skipped in found.skipped} == {"_extra_state", "config"}
     assert found.metadata == {"version": "None"}
+
+
+def test_dictionaries_that_share_their_parts_are_searched_once() -> None:
+    layer: dict[object, object] = {"end": [1]}
+    for _ in range(8):
+        layer = {str(key): {**layer, "own": key} for key in range(30)}  # 30 to the power of 8 paths
+    assert unpack({"a": layer, "b": layer}, is_tensor).tensors == {}
+    assert unpack({"a": layer, "model": {"w": W}}, is_tensor).tensors == {"w": W}
+
+
+def test_rows_of_what_is_set_aside_are_bounded() -> None:
+    found = unpack({"w": W, **{str(key): [key] for key in range(MOST_ROWS + 5)}}, is_tensor)
+    assert len(found.skipped) == MOST_ROWS + 1
+    assert found.skipped[-1].reason == "5 more entries"

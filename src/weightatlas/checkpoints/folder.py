@@ -1,5 +1,7 @@
 """A folder as the Hugging Face hub lays it out: one file of weights, or shards and an index of what they hold.
 
+What torch.distributed.checkpoint and DeepSpeed write is told here by the names of its files, too.
+
 Paths in an index are untrusted: a shard that lies outside the folder is refused.
 """
 
@@ -11,6 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 from weightatlas.checkpoints.bounded_json import bounded_json
 from weightatlas.checkpoints.contents import Contents, Header
+from weightatlas.checkpoints.deepspeed import deepspeed_file
+from weightatlas.checkpoints.distributed import is_distributed, open_distributed
 from weightatlas.checkpoints.untrusted import untrusted
 from weightatlas.errors import SourceError
 
@@ -42,12 +46,17 @@ def open_folder(folder: Folder, open_blob: Callable[[Blob], Contents]) -> Conten
         SourceError: there is none, or there are several and nothing says which is meant.
     """
     with untrusted(folder.name, "the folder cannot be read"):
+        distributed = is_distributed(folder)
         names = [name for name in folder.files() if not name.startswith(".")]
         inner = [name for name in folder.folders() if not name.startswith(".")]
+    if distributed:
+        return open_distributed(folder)
     indices = [name for name in names if name.endswith(INDICES)]
     chosen: str | None = next((name for name in PREFERRED if name in names), None)
     if chosen is None and len(indices) == 1:
         (chosen,) = indices
+    if chosen is None:
+        chosen = deepspeed_file(folder.name, names)
     if chosen is not None:
         return open_blob(folder.blob(chosen))
     shards = [match for name in names if (match := _SHARD.fullmatch(name))]

@@ -13,7 +13,9 @@ from weightatlas.checkpoints.pickle_machine import PickleError
 from weightatlas.checkpoints.pickle_records import Call, Extent, Global, Persistent
 from weightatlas.checkpoints.torch_records import builds_tensor
 
-VISITS: Final = 1_000_000
+PARTS: Final = 1_000_000
+"""The most attributes of modules that are looked at, however often a module stands in others."""
+
 DEPTH: Final = 200
 _DICTIONARIES: Final = frozenset(
     {"collections.OrderedDict", "collections.defaultdict", "collections.Counter", "builtins.dict", "__builtin__.dict"}
@@ -74,58 +76,63 @@ def module_class(value: object) -> str | None:
     return None
 
 
-def module_tensors(module: Call) -> dict[str, object]:
-    """A module's parameters, persistent buffers and those of its submodules, by their names in its `state_dict`.
+class ModuleReader:
+    """Reads the whole modules of one file, and does no more work in all than a file may ask for.
 
-    Raises:
-        PickleError: its modules hold each other without end.
+    Attributes:
+        classes: the full names of the modules' classes, as far as they were read.
     """
-    found: dict[str, object] = {}
-    waiting: list[tuple[str, object, int]] = [("", module, 0)]
-    for _ in range(VISITS):
-        if not waiting:
-            return found
-        prefix, value, depth = waiting.pop()
-        tensors, children = _parts(object_attributes(value) or {})
-        if depth >= DEPTH or len(found) + len(tensors) + len(waiting) + len(children) > VISITS:
-            break
-        found.update((f"{prefix}{name}", tensor) for name, tensor in tensors.items())
-        waiting.extend((f"{prefix}{name}.", child, depth + 1) for name, child in reversed(children.items()))
-    message = "its modules hold each other without end"
-    raise PickleError(message)
 
+    def __init__(self) -> None:
+        """Start with all the work left."""
+        self.classes: dict[str, None] = {}
+        self._left = PARTS
 
-def tidy(state: dict[Any, Any], classes: dict[str, None]) -> dict[Any, Any]:
-    """Put plain dictionaries and numbers in place of their records, in a dictionary and those in it.
+    def tensors(self, module: Call) -> dict[str, object]:
+        """A module's parameters, persistent buffers and those of its submodules, by their names in its `state_dict`.
 
-    The full names of modules' classes whose tensors were taken are added to `classes`.
-    """
-    seen = {id(state)}
-    waiting = [state]
-    while waiting:
-        inner = waiting.pop()
-        for key, value in inner.items():
-            kept = _tidied(value, classes)
-            if kept is not value:
-                inner[key] = kept
-            if isinstance(kept, dict) and id(kept) not in seen:
-                seen.add(id(kept))
-                waiting.append(kept)
-    return state
+        Raises:
+            PickleError: its modules hold each other without end.
+        """
+        self.classes[module.path] = None
+        found: dict[str, object] = {}
+        waiting: list[tuple[str, object, int]] = [("", module, 0)]
+        while waiting:
+            prefix, value, depth = waiting.pop()
+            own, children = _parts(object_attributes(value) or {})
+            self._left -= 1 + len(own) + len(children)
+            if depth >= DEPTH or self._left < 0:
+                message = "its modules hold each other without end"
+                raise PickleError(message)
+            found.update((f"{prefix}{name}", tensor) for name, tensor in own.items() if is_tensor(tensor))
+            waiting.extend((f"{prefix}{name}.", child, depth + 1) for name, child in reversed(children.items()))
+        return found
 
+    def tidy(self, state: dict[Any, Any]) -> dict[Any, Any]:
+        """Put plain dictionaries and numbers in place of their records, in a dictionary and those in it."""
+        seen = {id(state)}
+        waiting = [state]
+        while waiting:
+            inner = waiting.pop()
+            for key, value in inner.items():
+                kept = self._tidied(value)
+                if kept is not value:
+                    inner[key] = kept
+                if isinstance(kept, dict) and id(kept) not in seen:
+                    seen.add(id(kept))
+                    waiting.append(kept)
+        return state
 
-def _tidied(value: object, classes: dict[str, None]) -> object:
-    if not isinstance(value, Call) or is_tensor(value):
-        return value
-    dictionary = as_dictionary(value)
-    if dictionary is not None:
-        return dictionary
-    whole = module_class(value)
-    if whole is not None:
-        classes[whole] = None
-        return module_tensors(value)
-    number = scalar_value(value)
-    return value if number is None else number
+    def _tidied(self, value: object) -> object:
+        if not isinstance(value, Call) or is_tensor(value):
+            return value
+        dictionary = as_dictionary(value)
+        if dictionary is not None:
+            return dictionary
+        if module_class(value) is not None:
+            return self.tensors(value)
+        number = scalar_value(value)
+        return value if number is None else number
 
 
 def object_attributes(value: object) -> dict[Any, Any] | None:
@@ -139,7 +146,7 @@ def object_attributes(value: object) -> dict[Any, Any] | None:
 
 
 def _parts(state: dict[Any, Any]) -> tuple[dict[Any, object], dict[Any, object]]:
-    """A module's own tensors, and its submodules."""
+    """A module's own attributes, tensors among them, and its submodules."""
     if {"_parameters", "_modules"} <= state.keys():
         left_out = _names(state.get("_non_persistent_buffers_set"))
         parameters = as_dictionary(state["_parameters"]) or {}
@@ -149,7 +156,7 @@ def _parts(state: dict[Any, Any]) -> tuple[dict[Any, object], dict[Any, object]]
     else:
         own = state
         children = {name: value for name, value in state.items() if module_class(value) is not None}
-    return {name: value for name, value in own.items() if is_tensor(value)}, children
+    return own, children
 
 
 def _names(value: object) -> frozenset[str]:

@@ -26,13 +26,16 @@ LONGEST: Final = 10_000_000
 _STOP: Final = pickle.STOP[0]
 
 
-def read_pickle(blob: Blob, offset: int = 0, *, admitted: Container[str] | None = None) -> Pickle:
+def read_pickle(
+    blob: Blob, offset: int = 0, *, admitted: Container[str] | None = None, longest: int = LONGEST
+) -> Pickle:
     """Read the pickle that begins at a byte of a blob.
 
     Args:
         blob: what it lies in.
         offset: its first byte.
         admitted: the full names that it may hold ("torch.Size"); None lets all pass but those that mean harm.
+        longest: the most opcodes; less for a pickle beside the one that holds the weights.
 
     Returns:
         Its value and where it ends. Dictionaries, lists, tuples, sets, text, bytes and numbers are themselves; what
@@ -47,7 +50,7 @@ def read_pickle(blob: Blob, offset: int = 0, *, admitted: Container[str] | None 
     """
     machine = PickleMachine(blob, offset, admitted)
     try:
-        return _run(machine)
+        return _run(machine, longest)
     except (SourceError, PickleError):
         raise
     except EOFError as error:
@@ -57,8 +60,8 @@ def read_pickle(blob: Blob, offset: int = 0, *, admitted: Container[str] | None 
         raise PickleError(message) from error
 
 
-def _run(machine: PickleMachine) -> Pickle:
-    for _ in repeat(None, LONGEST):
+def _run(machine: PickleMachine, longest: int) -> Pickle:
+    for _ in repeat(None, longest):
         position = machine.position
         if position < len(machine.window):
             opcode = machine.window[position]
@@ -72,5 +75,5 @@ def _run(machine: PickleMachine) -> Pickle:
             message = f"byte {opcode:#04x} is no opcode that a checkpoint has"
             raise PickleError(message)
         operation(machine)
-    message = f"more than {LONGEST} opcodes"
+    message = f"more than {longest} opcodes"
     raise PickleError(message)

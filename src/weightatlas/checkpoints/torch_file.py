@@ -40,6 +40,9 @@ LEGACY: Final = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 OLD_PICKLES: Final = (".pkl", ".pickle", ".pt", ".pth", ".th", ".ckpt")
 TAR_MEMBERS: Final = frozenset({b"storages", b"tensors", b"pickle", b"sys_info"})
 COUNT: Final = 8
+HEADER: Final = 1_000
+BESIDE: Final = 1_000_000
+"""The most opcodes of a pickle that is a header, and of one that lies beside the weights."""
 
 
 def detect_torch(blob: Blob, head: bytes) -> bool:
@@ -89,19 +92,21 @@ def _open_archive(blob: Blob) -> Contents:
             raise SourceError(blob.name, "two members of its archive have one name", REMEDY)
         root = _root(blob, members)
         order = members.get(f"{root}byteorder")
-        big_endian = order is not None and order.file_size == 3 and archive.read(order) == b"big"
+        order_name = b"little" if order is None else archive.read(order) if order.file_size < COUNT else b""
+    if order_name not in {b"little", b"big"}:
+        raise SourceError(blob.name, "a PyTorch archive of an unknown byte order", REMEDY)
     storages = {
         name.removeprefix(f"{root}data/"): _stored(blob, member)
         for name, member in members.items()
         if name.startswith(f"{root}data/")
     }
-    pickled = _stored(blob, members[f"{root}data.pkl"])
-    value = read_pickle(pickled).value
     constants = members.get(f"{root}constants.pkl")
-    if constants is not None:
-        read_pickle(_stored(blob, constants))  # its code is never looked at; its pickles are, for names that mean harm
+    if constants is not None:  # its code is never looked at; its pickles are, for names that mean harm
+        read_pickle(_stored(blob, constants), longest=BESIDE)
+    pickled = _stored(blob, members[f"{root}data.pkl"])
+    source = Source(blob, pickled, storages, big_endian=order_name == b"big")
     title = "PyTorch" if constants is None else "TorchScript"
-    return contents_of_pickle(value, Source(blob, pickled, storages, big_endian=big_endian), title)
+    return contents_of_pickle(read_pickle(pickled).value, source, title)
 
 
 def _root(blob: Blob, members: Mapping[str, zipfile.ZipInfo]) -> str:
@@ -123,10 +128,10 @@ def _stored(blob: Blob, member: zipfile.ZipInfo) -> Blob:
 
 
 def _open_legacy(blob: Blob) -> Contents:
-    protocol = read_pickle(blob, len(LEGACY))
-    system = read_pickle(blob, protocol.end)
+    protocol = read_pickle(blob, len(LEGACY), longest=HEADER)
+    system = read_pickle(blob, protocol.end, longest=HEADER)
     state = read_pickle(blob, system.end)
-    keys = read_pickle(blob, state.end)
+    keys = read_pickle(blob, state.end, longest=BESIDE)
     storages = _storages_in_order(blob, state, keys)
     return contents_of_pickle(state.value, Source(blob, blob, storages), "PyTorch, legacy")
 

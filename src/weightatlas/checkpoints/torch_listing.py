@@ -14,13 +14,12 @@ from weightatlas.checkpoints.dtypes import ITEM_SIZES
 from weightatlas.checkpoints.mapped import from_bytes, read_span
 from weightatlas.checkpoints.numpy_records import ArrayRecord, array_record, builds_array
 from weightatlas.checkpoints.object_state import (
+    ModuleReader,
     as_dictionary,
     describe,
     is_tensor,
     module_class,
-    module_tensors,
     object_attributes,
-    tidy,
 )
 from weightatlas.checkpoints.pickle_records import Call, Extent
 from weightatlas.checkpoints.torch_records import TensorRecord, Unreadable, inner_call, tensor_record
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
 
     from weightatlas.checkpoints.blob import Blob
 
+MOST_TENSORS: Final = 200_000
 RESAVE: Final = "save its state_dict instead: torch.save(model.state_dict(), path)"
 
 
@@ -58,8 +58,11 @@ def contents_of_pickle(value: object, source: Source, title: str) -> Contents:
     Raises:
         SourceError: it is nothing of these.
     """
-    classes: dict[str, None] = {}
-    found = unpack(tidy(_top(value, source.blob, classes), classes), is_tensor, describe)
+    modules = ModuleReader()
+    found = unpack(modules.tidy(_top(value, source.blob, modules)), is_tensor, describe)
+    if len(found.tensors) > MOST_TENSORS:
+        problem = f"{len(found.tensors)} tensors in one file; {MOST_TENSORS} is the most allowed"
+        raise SourceError(source.blob.name, problem, "do not use this checkpoint")
     headers: list[Header] = []
     readers: dict[str, Callable[[], torch.Tensor]] = {}
     for name, record in found.tensors.items():
@@ -72,24 +75,25 @@ def contents_of_pickle(value: object, source: Source, title: str) -> Contents:
         headers.append(header)
         if reader is not None:
             readers[name] = reader
-    notes = [*found.notes, *(f"the class {name} was not loaded; its tensors were listed" for name in list(classes)[:8])]
+    notes = [
+        *found.notes,
+        *(f"the class {name} was not loaded; its tensors were listed" for name in list(modules.classes)[:8]),
+    ]
     return Contents(title, headers, lambda name: readers[name](), found.metadata, tuple(found.skipped), notes)
 
 
-def _top(value: object, blob: Blob, classes: dict[str, None]) -> dict[Any, Any]:
+def _top(value: object, blob: Blob, modules: ModuleReader) -> dict[Any, Any]:
     """The outermost dictionary: of names, of one tensor, or of a whole object."""
     if is_tensor(value):
         return {PurePosixPath(blob.filename).stem: value}
     state = as_dictionary(value)
     if state is not None:
         return state
-    whole = module_class(value)
-    if isinstance(value, Call) and whole is not None:
-        classes[whole] = None
-        return dict(module_tensors(value))
+    if isinstance(value, Call) and module_class(value) is not None:
+        return dict(modules.tensors(value))
     attributes = object_attributes(value)
     if isinstance(value, Call) and attributes is not None:
-        classes[value.path] = None
+        modules.classes[value.path] = None
         return attributes
     kind = value.path if isinstance(value, Call) else type(value).__name__
     raise SourceError(blob.name, f"holds a {kind}, no dictionary of tensors", RESAVE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final
 
 from weightatlas.checkpoints.checkpoint import Skipped
@@ -55,6 +56,9 @@ INSERTED: Final = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_m
 """Parts of a path that compiling, sharding or checkpointing a submodule puts in; they are never the network's own."""
 
 MAX_DEPTH: Final = 6
+
+MOST_ROWS: Final = 100_000
+"""The most entries of one dictionary that are set aside one by one."""
 
 
 @dataclass(slots=True)
@@ -115,35 +119,55 @@ def unpack(
 
 def _choose(state: Mapping[object, object], is_tensor: Callable[[object], bool]) -> tuple[str, ...]:
     """The keys to descend into: the first known container, else every dictionary that holds tensors."""
+    barren: dict[int, tuple[int, object]] = {}
     holding = [
         str(key)
         for key, value in state.items()
         if isinstance(value, Mapping)
         and not str(key).lower().startswith(OTHER_STATE)
-        and _holds_tensors(value, is_tensor, MAX_DEPTH)
+        and _holds_tensors(value, is_tensor, MAX_DEPTH, barren)
     ]
     known = [key for key in CONTAINERS if key in holding]
     return (known[0],) if known else tuple(holding)
 
 
-def _holds_tensors(state: Mapping[object, object], is_tensor: Callable[[object], bool], depth: int) -> bool:
+def _holds_tensors(
+    state: Mapping[object, object],
+    is_tensor: Callable[[object], bool],
+    depth: int,
+    barren: dict[int, tuple[int, object]],
+) -> bool:
+    """Whether tensors lie so deep or less; `barren` keeps what was searched in vain: one may stand in many places."""
+    if barren.get(id(state), (-1, None))[0] >= depth:
+        return False
     if any(is_tensor(value) for value in state.values()):
         return True
-    inner = {id(value): value for value in state.values() if isinstance(value, Mapping)}  # one may stand in many places
-    return depth > 0 and any(_holds_tensors(value, is_tensor, depth - 1) for value in inner.values())
+    if depth > 0 and any(
+        isinstance(value, Mapping) and _holds_tensors(value, is_tensor, depth - 1, barren) for value in state.values()
+    ):
+        return True
+    barren[id(state)] = depth, state
+    return False
 
 
 def _set_aside(
     others: Mapping[object, object], path: Sequence[str], found: Unpacked, is_tensor: Callable[[object], bool]
 ) -> None:
-    for key, value in others.items():
+    has_tensors: dict[int, bool] = {}
+    for key, value in islice(others.items(), MOST_ROWS):
         name = ".".join((*path, str(key)))
         if isinstance(value, bool | int | float | str | None):
             found.metadata[name] = str(value)
-        elif isinstance(value, Mapping) and any(is_tensor(inner) for inner in value.values()):
-            found.skipped.append(Skipped(name, f"a second set of {len(value)} entries, tensors among them"))
-        else:
-            found.skipped.append(Skipped(name, found.describe(value)))
+            continue
+        reason = found.describe(value)
+        if isinstance(value, Mapping):
+            if id(value) not in has_tensors:
+                has_tensors[id(value)] = any(is_tensor(inner) for inner in value.values())
+            if has_tensors[id(value)]:
+                reason = f"a second set of {len(value)} entries, tensors among them"
+        found.skipped.append(Skipped(name, reason))
+    if len(others) > MOST_ROWS:
+        found.skipped.append(Skipped(".".join((*path, "...")), f"{len(others) - MOST_ROWS} more entries"))
 
 
 def unwrap(keys: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
