@@ -16,8 +16,8 @@ import onnx.helper
 import pytest
 import safetensors.torch
 import torch
-import torch.distributed.checkpoint as dcp
 from torch import nn
+from torch.distributed.checkpoint.state_dict_saver import save as save_distributed
 from torch.optim.swa_utils import AveragedModel
 
 from weightatlas.checkpoints import Checkpoint, open_checkpoint
@@ -122,7 +122,7 @@ def write_torch_protocol_4(folder: Path, state: State) -> Path:
 def write_distributed(folder: Path, state: State) -> Path:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch says that no process group is there: that is the point
-        dcp.save(dict(state), checkpoint_id=folder / "distributed", no_dist=True)
+        save_distributed(dict(state), checkpoint_id=folder / "distributed", no_dist=True)
     return folder / "distributed"
 
 
@@ -340,7 +340,8 @@ def test_a_whole_pickled_module_gives_its_weights_without_its_class(network: Net
 def test_an_archive_of_torchscript_gives_its_weights_without_its_code(network: Network, tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch announces the end of TorchScript
-        torch.jit.trace(network, torch.ones(1, 3, 12, 12)).save(tmp_path / "traced.pt")
+        traced: Any = torch.jit.trace(network, torch.ones(1, 3, 12, 12))  # type: ignore[no-untyped-call]
+        traced.save(tmp_path / "traced.pt")
     assert_same(open_checkpoint(tmp_path / "traced.pt"), network.state_dict())
 
 

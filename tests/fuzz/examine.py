@@ -76,7 +76,7 @@ class _Ran(BaseException):
 def watched() -> Iterator[None]:
     """Let nothing of the block run a program, connect, load a class by name, last ten seconds or take a gigabyte."""
     global _watched  # noqa: PLW0603 - an audit hook cannot be taken away, only told to look elsewhere
-    _reset_peak()
+    reset_peak()
     previous = signal.signal(signal.SIGALRM, _ring)
     signal.setitimer(signal.ITIMER_REAL, SECONDS)
     _watched = True
@@ -101,7 +101,8 @@ def _ring(_signal: int, _frame: object) -> None:
     raise _Hang(message)
 
 
-def _reset_peak() -> None:
+def reset_peak() -> None:
+    """Forget the most memory held so far, where the system can."""
     try:
         PEAK.write_text("5")
     except OSError:

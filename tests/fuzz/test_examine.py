@@ -21,6 +21,13 @@ from weightatlas.errors import SourceError
 Reader = Callable[[Path], Any]
 
 
+@pytest.fixture(autouse=True)
+def room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Count memory from here: these tests share a process with hundreds of others, the fuzzers have one of their own."""
+    examining.reset_peak()
+    monkeypatch.setattr(examining, "MEMORY_LIMIT", examining.peak_memory() + examining.MEMORY_LIMIT)
+
+
 @pytest.fixture
 def reader(monkeypatch: pytest.MonkeyPatch) -> Callable[[Reader], None]:
     """Put a reader in place of the real one."""

@@ -27,14 +27,13 @@ PURPOSES: Final = {
     "cyclopts": "the command line",
     "dask": "--backend dask",
     "fsspec": "checkpoints behind URLs",
-    "h5py": "Keras .h5 checkpoints",
+    "h5py": "HDF5 and Keras checkpoints",
     "huggingface-hub": "hf://org/repo and the Hub's cache",
     "jaxtyping": "shapes in signatures",
     "jinja2": "the page",
     "joblib": "parallel work",
     "numba": "fast loops",
     "numpy": "arrays",
-    "onnx": ".onnx checkpoints",
     "pandas": "data frames",
     "pillow": "slides as pictures",
     "pyarrow": ".parquet files",
@@ -48,6 +47,7 @@ PURPOSES: Final = {
     "timm": "timm:NAME",
     "torch": "tensors",
     "torchvision": "torchvision:NAME",
+    "transformers": "models of Hugging Face folders",
     "vl-convert-python": "charts as files, and the page's JavaScript",
 }
 """What each package is for, in the words of this command line."""
