@@ -13,7 +13,7 @@ from weightatlas.checkpoints.code_names import could_run_code
         *("builtins getattr", "builtins __import__", "importlib import_module", "importlib.util find_spec"),
         *("runpy run_path", "ctypes CDLL", "ctypes.util find_library", "socket socket", "shutil rmtree", "pty spawn"),
         *("code InteractiveInterpreter.runcode", "codeop compile_command", "webbrowser open", "pip main"),
-        *("operator attrgetter", "_operator methodcaller", "functools partial", "types CodeType", "io open"),
+        *("operator attrgetter", "_operator methodcaller", "functools reduce", "types CodeType", "io open"),
         *("pickle loads", "_pickle loads", "marshal loads", "dill loads", "cloudpickle.cloudpickle subimport"),
         *("torch load", "torch.hub load", "torch.serialization load", "torch.jit load", "torch.package importer"),
         *("torch.fx.graph_module reduce_graph_module", "torch.utils.cpp_extension load_inline"),

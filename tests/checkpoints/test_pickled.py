@@ -218,6 +218,8 @@ def test_memory_is_bounded_whatever_the_pickle_claims(tmp_path: Path) -> None:
     assert "memory" in fault(
         b"K\x00" + b"".join(b"r" + (7 * n + 9).to_bytes(4, "little") for n in range(600_000)), tmp_path
     )
+    keys = b"".join(b"J" + number.to_bytes(4, "little") + b"N" for number in range(1_000_001))
+    assert "1000000 keys" in fault(b"}(" + keys + b"u.", tmp_path)
     (tmp_path / "x").write_bytes(b"K\x00" * 2_000 + b".")
     with pytest.raises(PickleError, match="1000 opcodes"):
         read_pickle(LocalBlob(tmp_path / "x"), longest=1000)

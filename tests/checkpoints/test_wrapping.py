@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from weightatlas.checkpoints import open_checkpoint
-from weightatlas.checkpoints.wrapping import split_key, unpack, unwrap
+from weightatlas.checkpoints.wrapping import MOST_ROWS, split_key, unpack, unwrap
 
 W = torch.ones(2)
 

@@ -23,7 +23,7 @@ Reader = Callable[[Path], Any]
 
 @pytest.fixture(autouse=True)
 def room(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Count memory from here: these tests share a process with hundreds of others, the fuzzers have one of their own."""
+    """Count memory from here: these tests share a process with hundreds of others; the fuzzers have their own."""
     examining.reset_peak()
     monkeypatch.setattr(examining, "MEMORY_LIMIT", examining.peak_memory() + examining.MEMORY_LIMIT)
 

@@ -18,6 +18,7 @@ from weightatlas.checkpoints.torch_records import Unreadable
 _MODULES: Final = ("numpy.core", "numpy._core")
 _ARRAYS: Final = frozenset({f"{module}.multiarray._reconstruct" for module in _MODULES})
 _BUFFERS: Final = frozenset({f"{module}.numeric._frombuffer" for module in _MODULES})
+_BUILDERS: Final = _ARRAYS | _BUFFERS
 _SCALARS: Final = frozenset({f"{module}.multiarray.scalar" for module in _MODULES})
 _ENCODE: Final = "_codecs.encode"
 _FORMATS: Final = {
@@ -57,7 +58,7 @@ class ArrayRecord:
 
 def builds_array(value: object) -> bool:
     """Whether a record would become a numpy array."""
-    return isinstance(value, Call) and value.path in _ARRAYS | _BUFFERS
+    return isinstance(value, Call) and value.path in _BUILDERS
 
 
 def array_record(call: Call) -> ArrayRecord:

@@ -26,7 +26,7 @@ _SCRIPT: Final = "__torch__."
 
 def is_tensor(value: object) -> bool:
     """Whether a record is a tensor of torch's or an array of numpy's, one that can be read or another."""
-    return builds_tensor(value) or builds_array(value)
+    return isinstance(value, Call) and (builds_tensor(value) or builds_array(value))
 
 
 def describe(value: object) -> str:

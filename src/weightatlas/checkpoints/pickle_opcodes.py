@@ -19,6 +19,7 @@ Operation = Callable[[PickleMachine], None]
 
 HIGHEST_PROTOCOL: Final = 5
 SET_SIZE: Final = 216
+MOST_KEYS: Final = 1_000_000
 _I64: Final = 2**63
 _PLAIN: Final = frozenset({str, bool, float, bytes, type(None), Global, Persistent, Call, Key})
 
@@ -60,6 +61,9 @@ def _set_items(machine: PickleMachine, values: list[Any]) -> None:
         target = target.items
     if not isinstance(target, dict) or len(values) % 2:
         message = "it sets keys of what is no dictionary"
+        raise PickleError(message)
+    if len(target) + len(values) // 2 > MOST_KEYS:
+        message = f"a dictionary of more than {MOST_KEYS} keys"
         raise PickleError(message)
     for place in range(0, len(values), 2):
         target[_key(values[place])] = values[place + 1]

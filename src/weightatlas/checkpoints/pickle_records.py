@@ -78,6 +78,8 @@ class Call:
     def path(self) -> str:
         """The full name of what would be called; of a module's class where torch kept it with its source."""
         function: Any = self.function
+        if isinstance(function, Global):
+            return function.path
         if isinstance(function, Persistent):
             identity = function.identity
             function = identity[1] if isinstance(identity, tuple) and len(identity) > 1 else None
