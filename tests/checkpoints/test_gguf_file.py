@@ -273,7 +273,7 @@ def test_a_huge_file_is_listed_and_read_in_part(tmp_path: Path) -> None:
 def test_listing_needs_neither_torch_nor_numpy(tmp_path: Path) -> None:
     (tmp_path / "x.gguf").write_bytes(GOOD)
     code = (
-        "import sys; from pathlib import Path; from weightatlas.checkpoints.blob import LocalBlob;"
+        "import sys; from pathlib import Path; from weightatlas.checkpoints.places.blob import LocalBlob;"
         "from weightatlas.checkpoints.gguf_file import open_gguf;"
         f"assert len(open_gguf(LocalBlob(Path({str(tmp_path / 'x.gguf')!r}))).headers) == 1;"
         "assert not {'torch', 'numpy', 'gguf'} & sys.modules.keys()"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weightatlas.checkpoints.blob import LocalBlob
+from weightatlas.checkpoints.places.blob import LocalBlob
 from weightatlas.checkpoints.window import SMALLEST, Window
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from weightatlas.checkpoints import downloads, open_checkpoint, zoo_model
+from weightatlas.checkpoints import open_checkpoint, zoo_model
+from weightatlas.checkpoints.places import downloads
 from weightatlas.checkpoints.zoo import parse_options
 from weightatlas.errors import MissingDependencyError, SourceError
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from weightatlas.checkpoints import downloads, zoo_model
+from weightatlas.checkpoints import zoo_model
+from weightatlas.checkpoints.places import downloads
 from weightatlas.errors import SourceError
 from weightatlas.evaluation import open_model
 

@@ -15,7 +15,7 @@ from tests.hostile.folder_lies import FIRST, INDEX, indexed
 from tests.hostile.safetensors_lies import entry, packed
 from tests.hostile.valid_files import BUILDERS, valid
 from weightatlas.checkpoints import open_checkpoint
-from weightatlas.checkpoints.blob import LocalBlob
+from weightatlas.checkpoints.places.blob import LocalBlob
 from weightatlas.errors import SourceError
 
 if TYPE_CHECKING:

@@ -4,23 +4,11 @@ from __future__ import annotations
 
 from tests.docs.pages import ROOT, section, table_rows
 from tests.hostile.catalogue import CATALOGUE
-from weightatlas.checkpoints import (
-    bounded_json,
-    bounded_names,
-    folder,
-    gguf_file,
-    hdf5_file,
-    hdf5_process,
-    hdf5_walk,
-    hdf5_worker,
-    network_errors,
-    npz,
-    onnx_graph,
-    pickled,
-    protobuf,
-    safetensors_file,
-    zipped,
-)
+from weightatlas.checkpoints import bounded_json, bounded_names, gguf_file, npz, safetensors_file, weight_files, zipped
+from weightatlas.checkpoints.hdf5 import hdf5_file, hdf5_process, hdf5_walk, hdf5_worker
+from weightatlas.checkpoints.onnx import onnx_graph, protobuf
+from weightatlas.checkpoints.pickles import pickled
+from weightatlas.checkpoints.places import network_errors
 
 PAGE = ROOT / "docs" / "security.md"
 MIB = 2**20
@@ -28,7 +16,7 @@ MIB = 2**20
 
 def test_every_limit_is_that_of_the_code() -> None:
     assert npz.BOMB_RATIO == hdf5_file.BOMB_RATIO == 100
-    assert safetensors_file.HEADER_LIMIT == folder.INDEX_LIMIT == 100_000_000
+    assert safetensors_file.HEADER_LIMIT == weight_files.INDEX_LIMIT == 100_000_000
     assert len(network_errors.PAUSES) == 3
     expected = [
         f"{bounded_names.COUNT_LIMIT:,}; {bounded_names.NAME_LIMIT:,} and {bounded_names.DEPTH_LIMIT}",

@@ -13,9 +13,9 @@ from weightatlas.checkpoints.checkpoint import Checkpoint, Skipped, TensorInfo
 from weightatlas.checkpoints.opening import open_checkpoint
 
 if TYPE_CHECKING:
-    from weightatlas.checkpoints.opening_run import open_trajectory
+    from weightatlas.checkpoints.runs.opening_run import open_trajectory
+    from weightatlas.checkpoints.runs.trajectory import Trajectory
     from weightatlas.checkpoints.torchvision_operators import import_torchvision
-    from weightatlas.checkpoints.trajectory import Trajectory
     from weightatlas.checkpoints.zoo import zoo_model
 
 __all__ = [
@@ -30,9 +30,9 @@ __all__ = [
 ]
 
 _MODULES = {
-    "Trajectory": "trajectory",
+    "Trajectory": "runs.trajectory",
     "import_torchvision": "torchvision_operators",
-    "open_trajectory": "opening_run",
+    "open_trajectory": "runs.opening_run",
     "zoo_model": "zoo",
 }
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     import torch
 
-    from weightatlas.checkpoints.blob import Blob
     from weightatlas.checkpoints.checkpoint import Skipped
+    from weightatlas.checkpoints.places.blob import Blob
 
 Layout = Literal["oihw", "hwio"]
 

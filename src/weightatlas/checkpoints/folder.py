@@ -9,33 +9,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from weightatlas.checkpoints.bounded_json import bounded_json
 from weightatlas.checkpoints.contents import Contents, Header
-from weightatlas.checkpoints.deepspeed import deepspeed_file
-from weightatlas.checkpoints.distributed import is_distributed, open_distributed
+from weightatlas.checkpoints.pickles.deepspeed import deepspeed_file
+from weightatlas.checkpoints.pickles.distributed import is_distributed, open_distributed
 from weightatlas.checkpoints.untrusted import untrusted
+from weightatlas.checkpoints.weight_files import INDEX_LIMIT, INDICES, PREFERRED, WEIGHTS
 from weightatlas.errors import SourceError
 
 if TYPE_CHECKING:
     import torch
 
-    from weightatlas.checkpoints.blob import Blob, Folder
     from weightatlas.checkpoints.checkpoint import Skipped
+    from weightatlas.checkpoints.places.blob import Blob, Folder
 
-INDEX_LIMIT: Final = 100_000_000
-WEIGHTS: Final = (".safetensors", ".bin", ".pt", ".pth", ".th", ".ckpt", ".npz", ".h5", ".hdf5")
-INDICES: Final = (".safetensors.index.json", ".bin.index.json")
-PREFERRED: Final = (
-    "model.safetensors.index.json",
-    "model.safetensors",
-    "diffusion_pytorch_model.safetensors.index.json",
-    "diffusion_pytorch_model.safetensors",
-    "adapter_model.safetensors",
-    "pytorch_model.bin.index.json",
-    "pytorch_model.bin",
-)
 _SHARD = re.compile(r"(.*)-(\d{5,6})-of-(\d{5,6})(\.safetensors|\.bin|\.pt|\.pth)")
 
 

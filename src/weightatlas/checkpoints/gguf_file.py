@@ -22,7 +22,7 @@ from weightatlas.checkpoints.window import Window
 from weightatlas.errors import SourceError
 
 if TYPE_CHECKING:
-    from weightatlas.checkpoints.blob import Blob
+    from weightatlas.checkpoints.places.blob import Blob
 
 MAGIC: Final = b"GGUF"
 VERSIONS: Final = (2, 3)

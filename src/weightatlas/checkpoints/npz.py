@@ -24,7 +24,7 @@ from weightatlas.errors import SourceError
 if TYPE_CHECKING:
     import torch
 
-    from weightatlas.checkpoints.blob import Blob
+    from weightatlas.checkpoints.places.blob import Blob
 
 MAGIC: Final = b"\x93NUMPY"
 VERSIONS: Final = (1, 2, 3)

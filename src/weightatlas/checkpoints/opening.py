@@ -10,20 +10,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from weightatlas.checkpoints.arranging import arrange
-from weightatlas.checkpoints.blob import Blob, Folder
 from weightatlas.checkpoints.contents import Contents, Layout
 from weightatlas.checkpoints.folder import open_folder, open_index
 from weightatlas.checkpoints.gguf_file import detect_gguf, open_gguf
-from weightatlas.checkpoints.hub_cache import cache_snapshot
-from weightatlas.checkpoints.keras import detect_keras, open_keras
-from weightatlas.checkpoints.keras_archive import detect_keras_archive, open_keras_archive
+from weightatlas.checkpoints.hdf5.keras import detect_keras, open_keras
+from weightatlas.checkpoints.hdf5.keras_archive import detect_keras_archive, open_keras_archive
 from weightatlas.checkpoints.live import contents_of_state, open_module
-from weightatlas.checkpoints.locations import locate, public_name
 from weightatlas.checkpoints.npz import detect_npz, open_npz
-from weightatlas.checkpoints.onnx_file import detect_onnx, open_onnx
+from weightatlas.checkpoints.onnx.onnx_file import detect_onnx, open_onnx
+from weightatlas.checkpoints.pickles.torch_file import detect_torch, open_torch
+from weightatlas.checkpoints.places.blob import Blob, Folder
+from weightatlas.checkpoints.places.hub_cache import cache_snapshot
+from weightatlas.checkpoints.places.locations import locate, public_name
 from weightatlas.checkpoints.recognition import claimed_format, describe_content
 from weightatlas.checkpoints.safetensors_file import detect_safetensors, open_safetensors
-from weightatlas.checkpoints.torch_file import detect_torch, open_torch
 from weightatlas.checkpoints.untrusted import untrusted
 from weightatlas.checkpoints.zoo import ZOOS, open_zoo
 from weightatlas.errors import SourceError

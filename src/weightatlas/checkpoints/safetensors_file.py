@@ -22,7 +22,7 @@ from weightatlas.checkpoints.untrusted import REMEDY
 from weightatlas.errors import SourceError
 
 if TYPE_CHECKING:
-    from weightatlas.checkpoints.blob import Blob
+    from weightatlas.checkpoints.places.blob import Blob
 
 HEADER_LIMIT: Final = 100_000_000
 FIRST_READ: Final = 65536  # most headers fit: one request finds length and header

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from weightatlas.checkpoints.blob import Blob
+    from weightatlas.checkpoints.places.blob import Blob
 
 SMALLEST: Final = 4096
 LARGEST: Final = 2**20

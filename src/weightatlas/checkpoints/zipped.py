@@ -13,7 +13,7 @@ from weightatlas.errors import SourceError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from weightatlas.checkpoints.blob import Blob
+    from weightatlas.checkpoints.places.blob import Blob
 
 DIRECTORY_LIMIT: Final = 32 * 2**20
 LOCAL_HEADER: Final = 30

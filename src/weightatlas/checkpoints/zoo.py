@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
 
-from weightatlas.checkpoints.downloads import quiet_downloads
 from weightatlas.checkpoints.live import open_module
+from weightatlas.checkpoints.places.downloads import quiet_downloads
 from weightatlas.checkpoints.torchvision_operators import import_torchvision
 from weightatlas.checkpoints.untrusted import summary
 from weightatlas.errors import MissingDependencyError, SourceError

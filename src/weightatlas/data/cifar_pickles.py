@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-from weightatlas.checkpoints.blob import LocalBlob
-from weightatlas.checkpoints.pickle_records import Call, Extent
-from weightatlas.checkpoints.pickled import read_pickle
+from weightatlas.checkpoints.pickles.pickle_records import Call, Extent
+from weightatlas.checkpoints.pickles.pickled import read_pickle
+from weightatlas.checkpoints.places.blob import LocalBlob
 from weightatlas.checkpoints.untrusted import untrusted
 from weightatlas.errors import SourceError
 

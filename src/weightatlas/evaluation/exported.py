@@ -15,8 +15,8 @@ import zipfile
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from weightatlas.checkpoints.blob import LocalBlob
 from weightatlas.checkpoints.bounded_json import bounded_json
+from weightatlas.checkpoints.places.blob import LocalBlob
 from weightatlas.checkpoints.untrusted import untrusted
 from weightatlas.checkpoints.zipped import open_archive
 from weightatlas.errors import SourceError

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from weightatlas.checkpoints.bounded_json import bounded_json
 from weightatlas.checkpoints.checkpoint import Checkpoint
-from weightatlas.checkpoints.downloads import quiet_downloads
 from weightatlas.checkpoints.opening import open_checkpoint
+from weightatlas.checkpoints.places.downloads import quiet_downloads
 from weightatlas.checkpoints.torchvision_operators import import_torchvision
 from weightatlas.checkpoints.untrusted import summary
 from weightatlas.errors import MissingDependencyError, SourceError

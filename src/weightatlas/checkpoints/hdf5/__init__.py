@@ -1,0 +1,1 @@
+"""HDF5, parsed in a child process, and the three generations of Keras that write it."""

@@ -1,0 +1,1 @@
+"""ONNX: the wire format, the graph, and the names a network had before it was exported."""

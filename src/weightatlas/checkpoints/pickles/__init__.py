@@ -1,0 +1,1 @@
+"""What torch saves: pickles read as data, archives and storages, distributed checkpoints."""
