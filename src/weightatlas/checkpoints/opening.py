@@ -64,10 +64,11 @@ def open_checkpoint(
 ) -> Checkpoint:
     """Open weights, wherever they are: list what is there from its headers; read each tensor when it is asked for.
 
-    What a file is, is told by what is in it: safetensors (one file, a sharded index, a Hugging Face folder), what
-    `torch.save` writes (zip and legacy, always `weights_only`), `.npz`, Keras `.h5`. `timm:NAME` and
-    `torchvision:NAME` are a zoo's pretrained networks, `?pretrained=false` after the name gives random weights;
-    further options follow after `&` and go to the zoo. A module or a state dict is taken as it is, without a copy.
+    What a file is, is told by what is in it: safetensors (one file, shards, a Hugging Face folder), what `torch.save`
+    writes (zip and legacy, state dicts, training runs and whole modules; its pickle is read as data), distributed
+    checkpoints, `.npz`, Keras 1 to 3 and any HDF5, ONNX, GGUF. `timm:NAME` and `torchvision:NAME` are a zoo's
+    pretrained networks, `?pretrained=false` after the name gives random weights; further options follow after `&` and
+    go to the zoo. A module or a state dict is taken as it is, without a copy.
 
     A URL is read in ranges: `https://`, `s3://` and whatever else fsspec opens, and `hf://org/repo` with `@revision`
     and a path after it where they are needed; a list of layers costs the headers alone. A repository's folder in the

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
 
 from weightatlas.checkpoints.live import open_module
-from weightatlas.checkpoints.places.downloads import quiet_downloads
 from weightatlas.checkpoints.torchvision_operators import import_torchvision
 from weightatlas.checkpoints.untrusted import summary
 from weightatlas.errors import MissingDependencyError, SourceError
@@ -89,6 +88,8 @@ def _typed(text: str) -> bool | float | str | None:
 
 def _built(source: str, build: Callable[[], nn.Module], seed: int, *, pretrained: bool) -> nn.Module:
     import torch
+
+    from weightatlas.checkpoints.places.downloads import quiet_downloads  # brings urllib, which a file needs not
 
     try:
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings(), quiet_downloads():
