@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from torch import nn
 from torch.distributed.checkpoint.state_dict_saver import save as save_distributed
 from torch.optim.swa_utils import AveragedModel
 
+from tests.servers.ranged import RangedServer
+from tests.servers.s3 import BucketServer
 from weightatlas.checkpoints import Checkpoint, open_checkpoint
 
 State = dict[str, torch.Tensor]
@@ -150,6 +152,48 @@ def write_hdf5(folder: Path, state: State) -> Path:
     return folder / "net.h5"
 
 
+def write_keras_2(folder: Path, state: State) -> Path:
+    """Layers with names, weights with Keras's: kernels (h, w, in, out), depthwise ones (h, w, in, multiplier)."""
+    with h5py.File(folder / "net.h5", "w") as file:
+        layers = list(dict.fromkeys(name.rpartition(".")[0].replace(".", "/") for name in state))
+        file.attrs["layer_names"] = [layer.encode() for layer in layers]
+        for layer in layers:
+            weights = _keras_weights(layer.replace("/", "."), state)
+            group = file.require_group(layer)
+            group.attrs["weight_names"] = [f"{layer}/{name}:0".encode() for name in weights]
+            for name, array in weights.items():
+                group[f"{layer}/{name}:0"] = array
+    return folder / "net.h5"
+
+
+def write_keras_3(folder: Path, state: State) -> Path:
+    """Variables by number below their layers, in Keras's order."""
+    with h5py.File(folder / "net.weights.h5", "w") as file:
+        for layer in dict.fromkeys(name.rpartition(".")[0] for name in state):
+            variables = file.create_group(f"layers/{layer.replace('.', '/layers/')}/vars")
+            for number, array in enumerate(_keras_weights(layer, state).values()):
+                variables[str(number)] = array
+    return folder / "net.weights.h5"
+
+
+def _keras_weights(layer: str, state: State) -> dict[str, np.ndarray[Any, Any]]:
+    weights: dict[str, np.ndarray[Any, Any]] = {}
+    for name in ("weight", "bias", "running_mean", "running_var"):
+        if f"{layer}.{name}" not in state:
+            continue
+        array = state[f"{layer}.{name}"].numpy()
+        if array.ndim == 4 and array.shape[1] == 1:
+            weights["depthwise_kernel"] = array.transpose(2, 3, 0, 1)
+        elif array.ndim > 1:
+            weights["kernel"] = array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.T
+        elif f"{layer}.running_mean" in state:
+            names = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
+            weights[names[name]] = array
+        else:
+            weights["bias"] = array
+    return weights
+
+
 def write_onnx(folder: Path, state: State) -> Path:
     return _onnx(folder, state, external=False)
 
@@ -219,11 +263,17 @@ FORMATS: dict[Writer, tuple[torch.dtype, ...]] = {
     write_npz_deflated_fortran: FLOATS,
     write_npz_big_endian: FLOATS,
     write_hdf5: FLOATS,
+    write_keras_2: FLOATS,
+    write_keras_3: FLOATS,
     write_onnx: ANY,
     write_onnx_external: ANY,
     write_gguf: (*FLOATS, torch.bfloat16),
     write_hub_cache: ANY,
 }
+
+
+WITHOUT_SCALARS = (write_gguf, write_keras_2, write_keras_3)
+"""GGUF has none, and Keras does not count batches."""
 
 
 @pytest.mark.parametrize(
@@ -238,9 +288,63 @@ def test_every_format_and_dtype(write: Writer, dtype: torch.dtype, network: Netw
     state = {
         name: tensor.clone().to(dtype) if tensor.is_floating_point() else tensor.clone()
         for name, tensor in network.state_dict().items()
-        if not (write is write_gguf and tensor.ndim == 0)  # GGUF has no scalars
+        if not (write in WITHOUT_SCALARS and tensor.ndim == 0)
+        and not (write is write_keras_3 and tensor.shape[1:2] == (1,))  # numbers alone tell no depthwise kernel
     }
     assert_same(open_checkpoint(write(tmp_path, state)), state)
+
+
+# Places: the same files behind a web server and in a bucket.
+
+IN_RANGES = (
+    write_safetensors,
+    write_safetensors_shards,
+    write_bin_shards,
+    write_torch,
+    write_torch_legacy,
+    write_distributed,
+    write_npz,
+    write_npz_deflated_fortran,
+    write_onnx,
+    write_onnx_external,
+    write_gguf,
+    write_keras_2,
+)
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[BucketServer]:
+    with BucketServer() as server:
+        yield server
+
+
+@pytest.mark.parametrize("write", IN_RANGES, ids=lambda write: write.__name__.removeprefix("write_"))
+def test_every_format_in_a_bucket(write: Writer, bucket: BucketServer, network: Network, tmp_path: Path) -> None:
+    state = {
+        name: tensor for name, tensor in network.state_dict().items() if tensor.ndim or write not in WITHOUT_SCALARS
+    }
+    path = write(tmp_path, state)
+    place = f"{write.__name__}"
+    for file in tmp_path.rglob("*"):
+        if file.is_file():
+            bucket.put(f"{place}/{file.relative_to(tmp_path)}", file.read_bytes())
+    url = f"s3://{bucket.bucket}/{place}/{path.relative_to(tmp_path)}".removesuffix("/.")
+    assert_same(open_checkpoint(url, storage_options=bucket.options), state)
+
+
+BY_ADDRESS = [write for write in IN_RANGES if write is not write_distributed]  # a web server lists no folders
+
+
+@pytest.mark.parametrize("write", BY_ADDRESS, ids=lambda write: write.__name__.removeprefix("write_"))
+def test_every_format_behind_a_web_server(write: Writer, network: Network, tmp_path: Path) -> None:
+    state = {
+        name: tensor for name, tensor in network.state_dict().items() if tensor.ndim or write not in WITHOUT_SCALARS
+    }
+    path = write(tmp_path, state)
+    if path.is_dir():  # its index stands for the files beside it
+        (path,) = path.glob("*.index.json")
+    with RangedServer(tmp_path) as server:
+        assert_same(open_checkpoint(f"{server.url}/{path.relative_to(tmp_path)}"), state)
 
 
 # Wrappings: what training puts around a network before it is saved.
