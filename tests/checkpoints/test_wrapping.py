@@ -1,14 +1,10 @@
 from __future__ import annotations
 
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weightatlas.checkpoints import open_checkpoint
-from weightatlas.checkpoints.wrapping import MOST_ROWS, split_key, unpack, unwrap
-
-W = torch.ones(2)
+from weightatlas.checkpoints.wrapping import split_key, unwrap
 
 
 @pytest.mark.parametrize(
@@ -63,54 +59,3 @@ def test_names_never_collide_and_undoing_twice_is_undoing_once(keys: list[str]) 
 )
 def test_a_key_is_a_path_and_a_parameter(key: str, expected: tuple[str, str]) -> None:
     assert split_key(key) == expected
-
-
-def is_tensor(value: object) -> bool:
-    return isinstance(value, torch.Tensor)
-
-
-@pytest.mark.parametrize(
-    "container", ["state_dict", "model", "model_state_dict", "module", "ema", "state_dict_ema", "my_network"]
-)
-def test_the_dictionary_that_holds_the_weights_is_found(container: str) -> None:
-    found = unpack({"epoch": 3, container: {"a.weight": W}, "optimizer": {"b": W}}, is_tensor)
-    assert list(found.tensors) == ["a.weight"]
-    assert found.metadata == {"epoch": "3"}
-    assert [skipped.name for skipped in found.skipped] == ["optimizer"]
-    assert container in found.notes[0]
-
-
-def test_plain_weights_come_before_their_average_which_is_said() -> None:
-    found = unpack({"ema": {"a.weight": 2 * W}, "checkpoint": {"model": {"a.weight": W}, "lr": 0.1}}, is_tensor)
-    assert found.tensors["a.weight"] is W
-    assert found.metadata == {"checkpoint.lr": "0.1"}
-    assert "second set" in found.skipped[0].reason
-    assert "checkpoint.model" in found.notes[0]
-
-
-def test_networks_side_by_side_are_all_listed() -> None:
-    checkpoint = open_checkpoint({"generator": {"a.weight": W}, "discriminator": {"a.weight": 2 * W}, "step": 4})
-    assert [info.layer for info in checkpoint.info.values()] == ["generator.a", "discriminator.a"]
-    assert "generator, discriminator" in checkpoint.notes[0]
-    assert checkpoint.metadata == {"step": "4"}
-
-
-def test_tensors_beside_other_things_are_the_weights() -> None:
-    found = unpack({"a.weight": W, "_extra_state": [1], "config": {"w": W}, "version": None}, is_tensor)
-    assert list(found.tensors) == ["a.weight"]
-    assert {skipped.name for skipped in found.skipped} == {"_extra_state", "config"}
-    assert found.metadata == {"version": "None"}
-
-
-def test_dictionaries_that_share_their_parts_are_searched_once() -> None:
-    layer: dict[object, object] = {"end": [1]}
-    for _ in range(8):
-        layer = {str(key): {**layer, "own": key} for key in range(30)}  # 30 to the power of 8 paths
-    assert unpack({"a": layer, "b": layer}, is_tensor).tensors == {}
-    assert unpack({"a": layer, "model": {"w": W}}, is_tensor).tensors == {"w": W}
-
-
-def test_rows_of_what_is_set_aside_are_bounded() -> None:
-    found = unpack({"w": W, **{str(key): [key] for key in range(MOST_ROWS + 5)}}, is_tensor)
-    assert len(found.skipped) == MOST_ROWS + 1
-    assert found.skipped[-1].reason == "5 more entries"

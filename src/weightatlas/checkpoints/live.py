@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from weightatlas.checkpoints.checkpoint import Skipped
 from weightatlas.checkpoints.contents import Contents, Header
 from weightatlas.checkpoints.dtypes import ITEM_SIZES, name_of
-from weightatlas.checkpoints.wrapping import unpack
+from weightatlas.checkpoints.unpacking import unpack
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

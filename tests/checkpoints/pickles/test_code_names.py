@@ -10,7 +10,7 @@ from weightatlas.checkpoints.pickles.code_names import could_run_code
     [
         *("os system", "posix system", "nt system", "subprocess Popen", "subprocess check_output", "sys exit"),
         *("builtins eval", "__builtin__ eval", "builtins exec", "builtins compile", "builtins open"),
-        *("builtins getattr", "builtins __import__", "importlib import_module", "importlib.util find_spec"),
+        *("builtins setattr", "builtins __import__", "importlib import_module", "importlib.util find_spec"),
         *("runpy run_path", "ctypes CDLL", "ctypes.util find_library", "socket socket", "shutil rmtree", "pty spawn"),
         *("code InteractiveInterpreter.runcode", "codeop compile_command", "webbrowser open", "pip main"),
         *("operator attrgetter", "_operator methodcaller", "functools reduce", "types CodeType", "io open"),

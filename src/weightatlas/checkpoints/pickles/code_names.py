@@ -34,7 +34,7 @@ MODULES: Final = frozenset(_MODULES.split())
 """Modules that a checkpoint has no honest use for; what lies below them is meant too."""
 
 _BUILTIN_NAMES: Final = """
-    eval exec execfile compile open file input raw_input getattr setattr delattr vars globals locals apply reload
+    eval exec execfile compile open file input raw_input setattr delattr vars globals locals apply reload
     breakpoint help __import__ __build_class__ exit quit memoryview classmethod staticmethod
     """
 _BUILTINS: Final = frozenset(_BUILTIN_NAMES.split())
@@ -66,6 +66,9 @@ NAMES: Final[dict[str, frozenset[str]]] = {
     "yaml": frozenset({"load", "load_all", "unsafe_load", "unsafe_load_all", "full_load"}),
 }
 """Single names of modules that are useful otherwise."""
+
+ATTRIBUTE: Final = frozenset({"builtins.getattr", "__builtin__.getattr"})
+"""How a pickle names an attribute of what it names or made: a member of an enumeration, a method of a module."""
 
 _NEWOBJ: Final = frozenset({"__newobj__", "__newobj_ex__"})
 

@@ -18,8 +18,8 @@ from weightatlas.checkpoints.pickles.distributed_metadata import Entry, Part, re
 from weightatlas.checkpoints.pickles.tiling import tiling_fault
 from weightatlas.checkpoints.pickles.torch_file import open_torch
 from weightatlas.checkpoints.places.slice_blob import SliceBlob
+from weightatlas.checkpoints.unpacking import unpack
 from weightatlas.checkpoints.untrusted import untrusted
-from weightatlas.checkpoints.wrapping import unpack
 from weightatlas.errors import SourceError
 
 if TYPE_CHECKING:

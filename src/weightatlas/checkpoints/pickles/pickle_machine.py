@@ -10,7 +10,7 @@ import struct
 from typing import TYPE_CHECKING, Any, Final
 
 from weightatlas.checkpoints.pickles.byte_window import ByteWindow
-from weightatlas.checkpoints.pickles.code_names import could_run_code
+from weightatlas.checkpoints.pickles.code_names import ATTRIBUTE, could_run_code
 from weightatlas.checkpoints.pickles.pickle_records import Call, Extent, Global, Persistent
 from weightatlas.errors import SourceError
 
@@ -120,10 +120,16 @@ class PickleMachine(ByteWindow):
             if could_run_code(module, name):
                 does = f"asks for {found.path}"
                 raise self.refusal(does)
-            if self._admitted is not None and found.path not in self._admitted:
+            if not self._is_admitted(found):
                 problem = f"not opened: its pickle asks for {found.path}, which has no place in it"
                 raise SourceError(self._blob_name, problem, "do not use this checkpoint")
         return found
+
+    def _is_admitted(self, found: Global) -> bool:
+        """Whether a name, or the class that it is an attribute of, may stand in this pickle."""
+        if self._admitted is None or found.path in self._admitted or found.path in ATTRIBUTE:
+            return True
+        return f"{found.module}.{found.name.partition('.')[0]}" in self._admitted
 
     def call(self, function: object, arguments: object, keywords: object = None) -> None:
         """Write a call down in place of its result."""
@@ -133,7 +139,20 @@ class PickleMachine(ByteWindow):
         if not isinstance(function, Global | Persistent) or not isinstance(arguments, tuple):
             message = "it calls what is no function"
             raise PickleError(message)
-        self.stack.append(Call(function, arguments, keywords))
+        if isinstance(function, Global) and function.path in ATTRIBUTE:
+            self.stack.append(self._attribute(function, arguments))
+        else:
+            self.stack.append(Call(function, arguments, keywords))
+
+    def _attribute(self, function: Global, arguments: tuple[Any, ...]) -> Global | Call:
+        """An attribute of a name is a longer name, and means harm if that does; of an object, one more record."""
+        target, name = arguments if len(arguments) == 2 else (None, None)
+        if isinstance(name, str) and isinstance(target, Global):
+            return self.named(target.module, f"{target.name}.{name}")
+        if isinstance(name, str) and isinstance(target, Call) and not name.startswith("__"):
+            return Call(function, arguments)
+        does = f"asks for {function.path}"
+        raise self.refusal(does)
 
     def keep(self, identity: object) -> None:
         """Write a reference to an object outside the pickle down."""

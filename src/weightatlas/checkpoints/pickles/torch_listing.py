@@ -23,7 +23,7 @@ from weightatlas.checkpoints.pickles.object_state import (
 )
 from weightatlas.checkpoints.pickles.pickle_records import Call, Extent
 from weightatlas.checkpoints.pickles.torch_records import TensorRecord, Unreadable, inner_call, tensor_record
-from weightatlas.checkpoints.wrapping import unpack
+from weightatlas.checkpoints.unpacking import unpack
 from weightatlas.errors import SourceError
 
 if TYPE_CHECKING:
