@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,9 @@ from torch import nn
 
 from weightatlas.checkpoints import open_checkpoint
 from weightatlas.errors import SourceError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Tied(nn.Module):
@@ -59,9 +64,10 @@ def test_an_expanded_tensor_in_memory_is_no_lie() -> None:
     assert open_checkpoint({"a.weight": torch.ones(1).expand(5, 5)})["a.weight"].sum() == 25
 
 
-def test_transposed_convolutions_come_out_first_too() -> None:
-    up, out = torch.nn.ConvTranspose2d(3, 8, 5), torch.nn.Conv2d(8, 4, 3)
-    checkpoint = open_checkpoint(torch.nn.Sequential(up, out))
-    assert checkpoint.info["0.weight"].shape == (8, 3, 5, 5)
-    assert torch.equal(checkpoint["0.weight"], up.weight.detach().transpose(0, 1))
-    assert torch.equal(checkpoint["1.weight"], out.weight.detach())
+def test_a_transposed_convolution_comes_out_as_torch_keeps_it_in_a_model_and_in_its_file(tmp_path: Path) -> None:
+    up = torch.nn.ConvTranspose2d(3, 8, 5)
+    torch.save(up.state_dict(), tmp_path / "up.pt")
+    for source in (up, tmp_path / "up.pt"):
+        checkpoint = open_checkpoint(source)
+        assert checkpoint.info["weight"].shape == (3, 8, 5, 5)
+        assert torch.equal(checkpoint["weight"], up.weight.detach())

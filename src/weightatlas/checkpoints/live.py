@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from weightatlas.checkpoints.checkpoint import Skipped
@@ -19,26 +18,7 @@ if TYPE_CHECKING:
 
 def open_module(module: nn.Module) -> Contents:
     """List the parameters and persistent buffers of a module, tied ones under each of their names."""
-    title = type(module).__name__
-    contents = contents_of_state(module.state_dict(), title="module", file=title)
-    turned = _transposed_kernels(module)
-    headers = [
-        replace(header, axes=(1, 0, *range(2, len(header.shape)))) if header.name in turned else header
-        for header in contents.headers
-    ]
-    return replace(contents, headers=headers)
-
-
-def _transposed_kernels(module: nn.Module) -> set[str]:
-    """Names of the kernels that torch keeps as (in, out, ...): those of transposed convolutions without groups."""
-    from torch import nn
-
-    kinds = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-    return {
-        f"{name}.weight".lstrip(".")
-        for name, part in module.named_modules()
-        if isinstance(part, kinds) and part.groups == 1
-    }
+    return contents_of_state(module.state_dict(), title="module", file=type(module).__name__)
 
 
 def contents_of_state(

@@ -206,7 +206,7 @@ def test_a_transposed_convolution_and_attention_come_out_as_torch_has_them(
         },
     )
     found = by_key(tmp_path / "x.h5")
-    np.testing.assert_array_equal(found["conv2d_transpose", "weight"][3, 2], up[:, :, 3, 2])
+    np.testing.assert_array_equal(found["conv2d_transpose", "weight"][3, 2], up[:, :, 2, 3])
     np.testing.assert_array_equal(found["mha.query", "weight"], query.reshape(7, 8).T)
     np.testing.assert_array_equal(found["mha.query", "bias"], array(2, 4).reshape(8))
     np.testing.assert_array_equal(found["mha.attention_output", "weight"], output.reshape(8, 9).T)

@@ -140,7 +140,7 @@ def test_an_archive_gives_what_the_same_network_gives_in_keras_2s_layout(network
         ("dw", "weight"): (8, 1, 3, 3),
         ("sep.depthwise", "weight"): (8, 1, 3, 3),
         ("sep.pointwise", "weight"): (6, 8, 1, 1),
-        ("up", "weight"): (5, 6, 2, 2),
+        ("up", "weight"): (6, 5, 2, 2),
         ("mha.query", "weight"): (6, 5),
         ("mha.attention_output", "weight"): (5, 6),
         ("c1", "weight"): (4, 5, 3),
@@ -217,7 +217,7 @@ def test_files_from_before_objects_had_names_are_called_by_their_paths(
         "embedding",
     }
     assert found["bidirectional.forward_layer.cell", "recurrent_weight"].shape == (16, 4)
-    assert found["conv2d_transpose", "weight"].shape == (5, 6, 2, 2)
+    assert found["conv2d_transpose", "weight"].shape == (6, 5, 2, 2)  # torch has (in, out, h, w) there
     assert found["multi_head_attention.query", "weight"].shape == (6, 5)
 
 

@@ -95,7 +95,7 @@ def _list_layer(
     for (weight, shape), (inner, parameter) in zip(found, canonical_names(layer, found), strict=True):
         array = file.arrays[_inside(f"{group}/{weight}")]
         config = layers.get(f"{layer}/{inner}") or layers.get(layer)
-        axes, merge = kernel_order(parameter, shape, _kind(layer, inner, weight, config))
+        axes, merge = kernel_order(parameter, shape, _kind(inner, weight, config))
         yield Header(
             f"{layer}/{weight}",
             f"{module_path(layer, inner)}.{parameter}",
@@ -109,12 +109,10 @@ def _list_layer(
         )
 
 
-def _kind(layer: str, inner: str, weight: str, config: LayerConfig | None) -> KernelKind:
+def _kind(inner: str, weight: str, config: LayerConfig | None) -> KernelKind:
     known = "" if config is None else config.kind
-    name = f"{layer}/{weight}".lower()
     return KernelKind(
         depthwise="depthwise" in inner or "depthwise" in known or "depthwise" in weight.lower(),
-        transposed="transpose" in known or (config is None and "transpose" in name),
         table="embeddings" in weight,
         equation="" if config is None else config.equation,
     )

@@ -99,7 +99,6 @@ def _headers(file: Hdf5, arrays: list[Array], path: str, kind: str, config: Laye
         inner, parameter = next(canonical) if name else ("", variable)
         kernel = KernelKind(
             depthwise="depthwise" in kind or "depthwise" in name,
-            transposed="transpose" in kind,
             table="embeddings" in name,
             equation="" if config is None else config.equation,
         )

@@ -25,13 +25,11 @@ class KernelKind:
 
     Attributes:
         depthwise: it convolves each channel alone; its kernel is (h, w, in, multiplier).
-        transposed: it is a transposed convolution; its kernel is (h, w, out, in).
         table: it is looked up by row, (words, features), as torch has it.
         equation: the sum of an `EinsumDense`, or nothing.
     """
 
     depthwise: bool = False
-    transposed: bool = False
     table: bool = False
     equation: str = ""
 
@@ -39,11 +37,12 @@ class KernelKind:
 def kernel_order(parameter: str, shape: Sequence[int], kind: KernelKind) -> Order:
     """The permutation and the merged shape that give torch's order.
 
+    A transposed convolution needs no rule of its own: Keras keeps its kernel as (h, w, out, in), torch as (in, out, h,
+    w), and turning the axes round gives the one from the other.
+
     Example:
         >>> kernel_order("weight", (3, 5, 4, 2), KernelKind(depthwise=True))
         ((2, 3, 0, 1), (8, 1, 3, 5))
-        >>> kernel_order("weight", (2, 2, 5, 6), KernelKind(transposed=True))
-        ((2, 3, 0, 1), None)
     """
     rank = len(shape)
     if parameter not in {"weight", "recurrent_weight"} or not 2 <= rank <= 5 or kind.table:
@@ -53,8 +52,6 @@ def kernel_order(parameter: str, shape: Sequence[int], kind: KernelKind) -> Orde
     if kind.depthwise and rank >= 3:
         *space, channels, multiplier = shape
         return (rank - 2, rank - 1, *range(rank - 2)), (channels * multiplier, 1, *space)
-    if kind.transposed and rank >= 3:
-        return (rank - 2, rank - 1, *range(rank - 2)), None
     return output_first(rank), None
 
 

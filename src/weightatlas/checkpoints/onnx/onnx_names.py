@@ -150,8 +150,8 @@ def name_initialisers(
     A name that an exporter kept is the key. One that it made up is replaced by the module path of the first node that
     uses it and the parameter that this use makes of it. Names that would collide stay as they are in the file.
 
-    Matrices that every use multiplies from the right are turned to (out, in), kernels of transposed convolutions
-    without groups to (out, in, ...); a matrix whose name torch kept lies as torch has it.
+    Matrices that every use multiplies from the right are turned to (out, in); a matrix whose name torch kept lies as
+    torch has it, and so do kernels, those of transposed convolutions as (in, out / groups, ...).
 
     Args:
         nodes: the graph, in its order.
@@ -279,8 +279,6 @@ def _wanted(use: _Use, shape: tuple[int, ...], *, may_turn: bool) -> tuple[int, 
     node, dimensions = use.node, len(shape)
     if use.index != 1 or dimensions < 2:
         return None
-    if node.operator == "ConvTranspose":
-        return (1, 0, *range(2, dimensions)) if node.numbers.get("group", 1) == 1 else None
     is_plain = node.operator == "MatMul" or (node.operator == "Gemm" and not node.numbers.get("transB", 0))
     return (1, 0) if may_turn and is_plain and dimensions == 2 else None
 

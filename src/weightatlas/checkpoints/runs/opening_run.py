@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, get_args
 
@@ -14,13 +14,22 @@ from weightatlas.checkpoints.checkpoint import Checkpoint, Skipped
 from weightatlas.checkpoints.contents import Layout
 from weightatlas.checkpoints.opening import open_location
 from weightatlas.checkpoints.places.blob import Blob, Folder, LocalFolder
+from weightatlas.checkpoints.places.hub_cache import cache_snapshot
 from weightatlas.checkpoints.places.locations import locate, public_name
-from weightatlas.checkpoints.runs.run_checks import Checked, checker, foreign, reason_of_failure, repeated
+from weightatlas.checkpoints.runs.run_checks import (
+    Checked,
+    checker,
+    foreign,
+    note_of_averages,
+    reason_of_failure,
+    repeated,
+)
 from weightatlas.checkpoints.runs.run_folder import Level, find_level
 from weightatlas.checkpoints.runs.run_members import (
     Access,
     Member,
     members_of_branches,
+    members_of_cache,
     members_of_level,
     members_of_list,
     members_of_steps,
@@ -145,16 +154,28 @@ def _find_named(text: str, pattern: StepPattern | None, access: Access) -> Run:
     name = public_name(text)
     if REPOSITORY.fullmatch(text):
         members = members_of_branches(text, access)
-        if any(reading.tells for reading in read_texts([member.texts for member in members], pattern)):
+        if _tell(members, pattern):
             return Run(name, members)
     place = locate(text, storage_options=access.storage_options)
     if isinstance(place, Blob):
         raise SourceError(name, "one checkpoint, no run", OPEN_ALONE)
+    note = ""
+    if isinstance(place, LocalFolder) and (snapshot := cache_snapshot(place)):
+        members = members_of_cache(place, access)
+        if _tell(members, pattern):
+            return Run(name, members)
+        place, note = snapshot
     level = find_level(place, is_local=isinstance(place, LocalFolder), pattern=pattern)
+    level = replace(level, note=level.note or note)
     members = members_of_level(level, access, inner=pattern.inner if pattern else "")
     if not members:
         raise _nothing_in(name, place, level)
     return Run(name, members, level=level)
+
+
+def _tell(members: Sequence[Member], pattern: StepPattern | None) -> bool:
+    """Whether the name of any tells a step."""
+    return any(reading.tells for reading in read_texts([member.texts for member in members], pattern))
 
 
 def _nothing_in(name: str, place: Folder, level: Level) -> SourceError:
@@ -202,6 +223,8 @@ def _arrange(run: Run, checked: Sequence[Checked], named: Sequence[Reading], ord
         for place, index in zip(places, indices, strict=True)
         if index not in reasons
     ]
+    used = [each for index, each in enumerate(checked) if index in indices and index not in reasons]
+    averages = note_of_averages(used)
     told = [place for place in order.places if place is not None]
     skipped = [Skipped(checked[index].member.name, reason) for index, reason in sorted(reasons.items())]
     return Trajectory(
@@ -209,7 +232,7 @@ def _arrange(run: Run, checked: Sequence[Checked], named: Sequence[Reading], ord
         moments,
         unit=order.unit,
         skipped=(*(run.level.skipped if run.level else ()), *skipped),
-        notes=_notes(run, order, told, differences),
+        notes=_notes(run, order, told, [*differences, *([averages] if averages else [])]),
     )
 
 

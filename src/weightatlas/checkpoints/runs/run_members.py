@@ -12,17 +12,19 @@ from weightatlas.checkpoints.arranging import arrange
 from weightatlas.checkpoints.checkpoint import Checkpoint
 from weightatlas.checkpoints.opening import open_checkpoint, open_location
 from weightatlas.checkpoints.places.blob import Blob, LocalFolder
+from weightatlas.checkpoints.places.hub_cache import references, snapshot_of
 from weightatlas.checkpoints.places.locations import locate, public_name
-from weightatlas.checkpoints.runs.run_folder import SHARD, SIDECAR, Level, has_weights, holds_weights, is_weights
+from weightatlas.checkpoints.runs.step_folder import choices, choosing, with_weights
 from weightatlas.checkpoints.runs.step_metadata import read_trainer_state
 from weightatlas.checkpoints.runs.steps import Reading
-from weightatlas.checkpoints.untrusted import untrusted
 from weightatlas.checkpoints.weight_files import PREFERRED
 from weightatlas.checkpoints.zoo import ZOOS
+from weightatlas.errors import SourceError
 
 if TYPE_CHECKING:
     from weightatlas.checkpoints.contents import Layout
     from weightatlas.checkpoints.places.blob import Folder
+    from weightatlas.checkpoints.runs.run_folder import Level
 
 PARTS: Final = 3
 """How many parts of a path may tell a step, from the last one outwards."""
@@ -88,6 +90,25 @@ def members_of_branches(repository: str, access: Access) -> list[Member]:
     return [replace(member, texts=(name,)) for member, name in zip(members, names, strict=True)]
 
 
+def members_of_cache(folder: LocalFolder, access: Access) -> list[Member]:
+    """The branches and tags in a repository's folder of the Hub's cache on this disk, each a checkpoint."""
+    return [_snapshot_member(folder, name, access) for name in references(folder.path)]
+
+
+def _snapshot_member(folder: LocalFolder, name: str, access: Access) -> Member:
+    def snapshot() -> LocalFolder:
+        path = snapshot_of(folder.path, name)
+        if path is None:
+            raise SourceError(name, "not in the Hub cache", "download it again")
+        return LocalFolder(path)
+
+    def open_snapshot() -> Checkpoint:
+        place = snapshot()
+        return arrange(place.name, open_location(with_weights(place)), access.layout)
+
+    return Member(name, (name,), open_snapshot, is_local=True, told=lambda: read_trainer_state(snapshot()))
+
+
 def _file_member(folder: Folder, name: str, access: Access, *, is_local: bool) -> Member:
     def open_file() -> Checkpoint:
         place = folder if name == "." else folder.blob(name)
@@ -100,28 +121,17 @@ def _file_member(folder: Folder, name: str, access: Access, *, is_local: bool) -
 
 def _folder_member(folder: Folder, name: str, inner: str, access: Access, *, is_local: bool) -> Member:
     def open_inner() -> Checkpoint:
-        place = folder.blob(f"{name}/{inner}") if inner else _with_weights(folder.folder(name))
-        return arrange(_joined(folder, name), open_location(place), access.layout)
+        place = folder.blob(f"{name}/{inner}") if inner else with_weights(folder.folder(name))
+        try:
+            return arrange(_joined(folder, name), open_location(place), access.layout)
+        except SourceError as error:
+            # only where the folder itself is at fault: a file in it that is broken stays the matter
+            files = [] if isinstance(place, Blob) or error.source != place.name else choices(folder.folder(name))
+            if files:
+                raise choosing(error, name, files) from error
+            raise
 
     return Member(name, (name,), open_inner, is_local, lambda: read_trainer_state(folder.folder(name)))
-
-
-def _with_weights(folder: Folder) -> Blob | Folder:
-    """Where the weights of a step lie: its folder, the only file of weights in it, or the only folder that holds some.
-
-    The state of the optimizer beside them (`optim.pt`, `zero_pp_rank_0_mp_rank_00_optim_states.pt`) does not count;
-    `model_and_optim/`, `checkpoint/` and `mp_rank_00/` are such folders.
-    """
-    with untrusted(folder.name, "the folder cannot be read", "check the path"):
-        files = list(folder.files())
-        weights = [name for name in files if is_weights(name)]
-        if len(weights) == 1 and ".metadata" not in files and not SHARD.fullmatch(weights[0]):
-            # a rank's part under ZeRO-3 looks alone beside the optimizer's, and is not the whole
-            return folder if weights[0].startswith("zero_pp_rank") else folder.blob(weights[0])
-        if has_weights(folder):
-            return folder
-        names = [name for name in folder.folders() if not SIDECAR.fullmatch(name) and holds_weights(folder, name)]
-    return folder.folder(names[0]) if len(names) == 1 else folder
 
 
 def _joined(folder: Folder, name: str) -> str:
@@ -143,7 +153,7 @@ def _given_member(source: Any, nameless: str, access: Access) -> Member:  # noqa
     def open_given() -> Checkpoint:
         place = locate(text, storage_options=access.storage_options)
         if not isinstance(place, Blob):
-            place = _with_weights(place)
+            place = with_weights(place)
         return arrange(name, open_location(place), access.layout)
 
     def told() -> Reading:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 from weightatlas.checkpoints.runs.schedule import starts_again
@@ -76,6 +76,7 @@ def in_order(
     if pattern is not None:
         places = tuple(reading.step for reading in named)
         return Order("step", places, tuple("" if reading.tells else "does not fit the pattern" for reading in named))
+    named = _as_epochs(named, told)
     readings = named if any(reading.tells for reading in named) else told
     unit, attribute = max(COUNTED, key=lambda each: sum(getattr(reading, each[1]) is not None for reading in readings))
     values = [_value(name, attribute, meta) for name, meta in zip(named, told, strict=True)]
@@ -87,6 +88,20 @@ def in_order(
     reasons = [_reason(reading, place, unit) for reading, place in zip(named, values, strict=True)]
     values = _one_stage(named, values, reasons)
     return _counted_anew(named, Order(unit, tuple(values), tuple(reasons)))
+
+
+def _as_epochs(named: Sequence[Reading], told: Sequence[Reading]) -> Sequence[Reading]:
+    """Names whose bare numbers are epochs: all metadata that tell an epoch agree with them, and no steps do."""
+    bare = [(name.step, meta) for name, meta in zip(named, told, strict=True) if name.is_bare]
+    epochs = [(number, meta.epoch) for number, meta in bare if meta.epoch is not None]
+    steps = [(number, meta.step) for number, meta in bare if meta.step is not None]
+    if not epochs or not _agree(epochs) or (steps and _agree(steps)):
+        return named
+    return [replace(name, step=None, epoch=name.step) if name.is_bare else name for name in named]
+
+
+def _agree(pairs: Sequence[tuple[int | None, int]]) -> bool:
+    return all(number == other for number, other in pairs)
 
 
 def _value(named: Reading, attribute: str, told: Reading) -> int | None:

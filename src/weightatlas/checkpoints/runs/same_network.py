@@ -38,14 +38,16 @@ def is_optimizer(found: Signature) -> bool:
     return named > SHARED * len(found)
 
 
-def majority(signatures: Sequence[Signature]) -> Signature | None:
-    """The network that most are of, the earliest of several; None where no two of them are of one network."""
+def leading(signatures: Sequence[Signature]) -> list[Signature]:
+    """The network that most are of; several where as many are of each, the earliest first."""
     counts = Counter(signatures)
     distinct = [found for found, _ in counts.most_common(DISTINCT)]
     alike = [sum(counts[other] for other in distinct if is_same_network(other, found)) for found in distinct]
-    if max(alike) == 1 < len(signatures):
-        return None
-    return distinct[alike.index(max(alike))]
+    leaders: list[Signature] = []
+    for found, count in zip(distinct, alike, strict=True):
+        if count == max(alike) and not any(is_same_network(found, leader) for leader in leaders):
+            leaders.append(found)
+    return leaders
 
 
 def difference(found: Signature, reference: Signature) -> str:

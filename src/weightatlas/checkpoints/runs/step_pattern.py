@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from weightatlas.checkpoints.runs.steps import parse_number
+from weightatlas.checkpoints.runs.steps import LONGEST, parse_number
 
-_STEP: Final = r"(?P<step>[0-9]+(?:\.[0-9]+)?[kKmMbBtT]?)"
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_STEP: Final = r"(?P<step>[0-9]+(?:\.[0-9]+)?(?:[eE]\+?[0-9]+|[kKmMbBtT]?))"
+_DIGITS: Final = re.compile(r"[0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,3 +66,26 @@ def compile_pattern(text: str) -> StepPattern:
         message = f"pattern {text!r} must have a group named step, or one group, or be a template with {{step}}"
         raise ValueError(message)
     return StepPattern(text, expression)
+
+
+def template_of(names: Sequence[str], others: Sequence[str] = ()) -> str | None:
+    """The template that finds a step of its own in each of some names and in none of the others; None if none does.
+
+    Example:
+        >>> template_of(["G_1000.pth", "G_2000.pth"], ["D_1000.pth", "D_2000.pth"])
+        'G_{step}.pth'
+    """
+    first = names[0]
+    if len(first) > LONGEST or "{step}" in first or "*" in first:
+        return None
+    for digits in reversed(list(_DIGITS.finditer(first))):
+        text = f"{first[: digits.start()]}{{step}}{first[digits.end() :]}"
+        pattern = compile_pattern(text)
+        steps = {pattern.step(name) for name in names}
+        if (
+            None not in steps
+            and len(steps) == len(names)
+            and not any(pattern.step(other) is not None for other in others)
+        ):
+            return text
+    return None

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 LONGEST: Final = 400
 """The letters of a name that are looked at, from its end; no file system has longer names."""
 
-_NUMBER: Final = r"([0-9]{1,6}(?:\.[0-9]{1,6})?[kmbt](?![a-z0-9])|[0-9]{1,15}(?![0-9]|\.[0-9]))"
+_SCALED: Final = r"(?:[0-9]{1,6}(?:\.[0-9]{1,6})?[kmbt]|[0-9]{1,3}(?:\.[0-9]{1,6})?e\+?[0-9]{1,2})"
+"""`10k`, `1.5M`, `1e3`, `1.5e+04`; never the `1000e5` of step 1000 in epoch 5."""
+
+_NUMBER: Final = rf"({_SCALED}(?![a-z0-9])|[0-9]{{1,15}}(?![0-9]|\.[0-9]))"
 _BETWEEN: Final = r"(?:_{1,2}|[ =.:-])?"
 
 
@@ -27,7 +30,7 @@ def _number_after(words: str) -> re.Pattern[str]:
 
 def _number_before(words: str) -> re.Pattern[str]:
     """`21000step`, `10_epochs`; never the 3 of `3-step=1000`."""
-    number = r"([0-9]{1,6}(?:\.[0-9]{1,6})?[kmbt]|[0-9]{1,15})"
+    number = rf"({_SCALED}|[0-9]{{1,15}})"
     return re.compile(rf"(?<![0-9.]){number}[ _-]?(?:{words})(?![a-z]|{_BETWEEN}[0-9])", re.IGNORECASE)
 
 
@@ -43,14 +46,19 @@ _SUFFIXES: Final = re.compile(
     r"(?:\.(?:safetensors|pt|pth|th|bin|ckpt|npz|h5|hdf5|weights|keras|onnx|gguf|pkl|pickle|tar|index|json))+$",
     re.IGNORECASE,
 )
-_METRIC: Final = re.compile(r"[a-z_/]+[=:]-?[0-9]+\.[0-9]+(?:e-?[0-9]+)?", re.IGNORECASE)
+_METRIC: Final = re.compile(
+    rf"(?<![a-z_/])(?!(?:{_STEP_WORDS}|epochs?|ep|tokens?)[=:])[a-z_/]+[=:]-?[0-9]+\.[0-9]+(?:e[+-]?[0-9]+)?",
+    re.IGNORECASE,
+)
 _DATE: Final = re.compile(
     r"(?<![0-9])(?:19|20)[0-9]{2}([-_.]?)(?:0[1-9]|1[0-2])\1(?:0[1-9]|[12][0-9]|3[01])(?![0-9])"
     r"(?:[-_T ][0-9]{2}[-_:.h]?[0-9]{2}(?:[-_:.m]?[0-9]{2})?(?![0-9]))?"
 )
-_DECOY: Final = re.compile(rf"{_DATE.pattern}|-[0-9]{{5,6}}-of-[0-9]{{5,6}}", re.IGNORECASE)
+_DECOY: Final = re.compile(rf"{_DATE.pattern}|-[0-9]{{5,6}}-of-[0-9]{{5,6}}|[0-9.]{{1,9}}e-[0-9]+", re.IGNORECASE)
 _BARE: Final = re.compile(
-    r"(?<![0-9.])(?:[0-9]{1,6}(?:\.[0-9]{1,6})?[km](?![a-z0-9])|[0-9]{1,15}(?![0-9a-z]|\.[0-9]))", re.IGNORECASE
+    r"(?<![0-9.])(?:[0-9]{1,6}(?:\.[0-9]{1,6})?[km](?![a-z0-9])|[0-9]{1,3}(?:\.[0-9]{1,6})?e\+?[0-9]{1,2}(?![a-z0-9])|"
+    r"[0-9]{1,15}(?![0-9a-z]|\.[0-9]))",
+    re.IGNORECASE,
 )
 _WORD_BEFORE: Final = re.compile(r"([a-z]+)([^a-z0-9]*)$", re.IGNORECASE)
 _GLUED: Final = frozenset({"model", "net", "network", "weights", "params", "state", "save", "w"})
@@ -63,7 +71,8 @@ _NO_STEP: Final = re.compile(
 )
 """Words whose number is no step, though names may share everything but it: `version_0`, `version_1`."""
 
-_MULTIPLES: Final = {"k": 10**3, "m": 10**6, "b": 10**9, "t": 10**12}
+_MULTIPLES: Final = {"": 0, "k": 3, "m": 6, "b": 9, "t": 12}
+"""The powers of ten that letters stand for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +85,7 @@ class Reading:
         tokens: the tokens seen until then.
         stage: the part of a staged run, as the name says it; empty where there is none.
         copy: the number of Lightning's `-v1` behind a name that was taken.
+        is_bare: whether the name does not say what its number counts: it may be an epoch as well as a step.
     """
 
     step: int | None = None
@@ -83,6 +93,7 @@ class Reading:
     tokens: int | None = None
     stage: str = ""
     copy: int = 0
+    is_bare: bool = False
 
     @property
     def tells(self) -> bool:
@@ -91,18 +102,19 @@ class Reading:
 
 
 def parse_number(text: str) -> int | None:
-    """A whole number as names write it, with k, M, B or T for its multiples; None where it is none.
+    """A whole number as names write it, with k, M, B or T for its multiples or a power of ten; None where it is none.
 
     Example:
-        >>> parse_number("0001000"), parse_number("10k"), parse_number("1.5M"), parse_number("v2")
-        (1000, 10000, 1500000, None)
+        >>> parse_number("0001000"), parse_number("10k"), parse_number("1.5M"), parse_number("1.5e4"), parse_number("v2")
+        (1000, 10000, 1500000, 15000, None)
     """
-    match = re.fullmatch(r"([0-9]{1,15})(?:\.([0-9]{1,6}))?([kmbt]?)", text, re.IGNORECASE)
-    if match is None or (match[2] is not None and not match[3]):
+    match = re.fullmatch(r"([0-9]{1,15})(?:\.([0-9]{1,6}))?(?:([kmbt]?)|e\+?([0-9]{1,2}))", text, re.IGNORECASE)
+    if match is None or (match[2] is not None and not (match[3] or match[4])):
         return None
     fraction = match[2] or ""
-    scaled = int(match[1] + fraction) * _MULTIPLES.get(match[3].lower(), 1)
-    return scaled // int(10 ** len(fraction))
+    power = int(match[4]) if match[4] else _MULTIPLES[match[3].lower()]
+    whole, rest = divmod(int(match[1] + fraction) * 10**power, 10 ** len(fraction))
+    return None if rest else whole
 
 
 def stem(name: str) -> str:
@@ -120,7 +132,7 @@ def read_name(name: str) -> Reading:
 
     Example:
         >>> read_name("epoch=3-step=1000.ckpt")
-        Reading(step=1000, epoch=3, tokens=None, stage='', copy=0)
+        Reading(step=1000, epoch=3, tokens=None, stage='', copy=0, is_bare=False)
         >>> read_name("resnet50.pt").tells
         False
     """
@@ -128,14 +140,16 @@ def read_name(name: str) -> Reading:
     copy = _COPY.search(text)
     text = _METRIC.sub("", _COPY.sub("", text))
     step, epoch, tokens = _first(_STEP, text), _first(_EPOCH, text), _first(_TOKENS, text)
+    is_bare = False
     if step is None and epoch is None:
         dateless = _DATE.sub("", text)
         if both := _FAIRSEQ.search(dateless):
             epoch, step = int(both[1]), int(both[2])
         else:
             step = _first((_CHECKPOINT,), dateless)
+            is_bare = step is not None
     stage = _STAGE.search(text)
-    return Reading(step, epoch, tokens, stage[0] if stage else "", int(copy[1]) if copy else 0)
+    return Reading(step, epoch, tokens, stage[0] if stage else "", int(copy[1]) if copy else 0, is_bare)
 
 
 def read_names(names: Iterable[str]) -> dict[str, Reading]:
@@ -148,7 +162,7 @@ def read_names(names: Iterable[str]) -> dict[str, Reading]:
     readings = {name: read_name(name) for name in names}
     silent = [name for name, reading in readings.items() if not reading.tells]
     for name, step in _bare_steps(silent).items():
-        readings[name] = replace(readings[name], step=step)
+        readings[name] = replace(readings[name], step=step, is_bare=True)
     return readings
 
 
