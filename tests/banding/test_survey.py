@@ -266,3 +266,10 @@ def test_squeezenet_slides_band_where_the_notes_say(reference: Path) -> None:
     assert 0.45 <= found.slide_score["fire8.expand3x3"] <= 0.6
     assert 0.75 <= found.slide_score["fire9.expand3x3"] <= 0.82
     assert list(found.index[found.banded.fillna(value=False).astype(bool)]) == ["fire8.expand3x3", "fire9.expand3x3"]
+
+
+def test_an_image_is_taken_for_no_kernel() -> None:
+    result = survey({"conv.weight": torch.zeros(1, 1, 300, 300), "stem.weight": torch.randn(16, 3, 3, 3)})
+    reasons = {row["layer"]: row["skipped"] for row in result.rows()}
+    assert reasons["stem"] is None
+    assert "images, no kernels" in str(reasons["conv"])

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -257,3 +259,39 @@ def test_a_hostile_name_is_kept_as_text(write_header: Callable[[Path, object, in
     checkpoint = open_checkpoint(tmp_path / "x.safetensors")
     assert list(checkpoint) == [name]
     assert checkpoint[name].item() == 0.0
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_checkpoint_travels_to_another_process(name: str, files: dict[str, Path]) -> None:
+    checkpoint = open_checkpoint(files[name])
+    again = pickle.loads(pickle.dumps(checkpoint))  # noqa: S301 - our own
+    assert again.info == checkpoint.info
+    assert all(torch.equal(again[key], checkpoint[key]) for key in checkpoint)
+
+
+def test_weights_in_memory_say_that_they_do_not_travel() -> None:
+    with pytest.raises(TypeError, match="save them first"):
+        pickle.dumps(open_checkpoint({"a.weight": torch.ones(2)}))
+
+
+def test_names_that_would_be_one_stay_as_they_are_in_the_file(tmp_path: Path) -> None:
+    arrays = {"0/weight": np.ones((2, 2)), "0.weight": np.zeros((2, 2)), "0.bias": np.zeros(2)}
+    np.savez(tmp_path / "x.npz", allow_pickle=False, **arrays)
+    places = {info.name: (info.layer, info.parameter) for info in open_checkpoint(tmp_path / "x.npz").info.values()}
+    assert places == {
+        "0/weight": ("0/weight", "0/weight"),
+        "0.weight": ("0.weight", "0.weight"),
+        "0.bias": ("0", "bias"),
+    }
+
+
+def test_a_change_whose_time_was_set_back_is_noticed(files: dict[str, Path], tmp_path: Path) -> None:
+    target = tmp_path / "x.safetensors"
+    target.write_bytes(files["one.safetensors"].read_bytes())
+    checkpoint, before = open_checkpoint(target), target.stat()
+    with target.open("r+b") as file:
+        file.seek(-4, os.SEEK_END)
+        file.write(b"evil")
+    os.utime(target, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with pytest.raises(SourceError, match="changed since"):
+        checkpoint["conv1.weight"]

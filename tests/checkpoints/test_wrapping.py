@@ -19,7 +19,16 @@ from weightatlas.checkpoints.wrapping import split_key, unwrap
         (["model.layers.0.weight"], ["layers.0.weight"]),  # as above where the head is tied and not in the file
         (["model.model.layers.0.weight", "model.lm_head.weight"], ["layers.0.weight", "lm_head.weight"]),
         (["base_model.model.model.layers.0.q.lora_A.weight"], ["layers.0.q.lora_A.weight"]),
-        (["model.layers.0.weight", "loss.weight"], ["model.layers.0.weight", "loss.weight"]),
+        (["model.layers.0.weight", "loss.weight"], ["layers.0.weight", "loss.weight"]),
+        (["net.0.weight", "criterion.weight"], ["0.weight", "criterion.weight"]),
+        (["net.0.weight", "encoder.weight"], ["net.0.weight", "encoder.weight"]),
+        (["a.parametrizations.weight.original", "a.bias"], ["a.weight_orig", "a.bias"]),
+        (["a.parametrizations.weight.0._u", "a.parametrizations.weight.0._v"], ["a.weight_u", "a.weight_v"]),
+        (
+            ["parametrizations.weight.original0", "parametrizations.weight.original1"],
+            ["weight_g", "weight_v"],
+        ),
+        (["my_parametrizations.weight.original"], ["my_parametrizations.weight.original"]),
         (["model.weight", "lm_head.weight", "weight"], ["model.weight", "lm_head.weight", "weight"]),
         (["model.a.weight", "logit_scale"], ["model.a.weight", "logit_scale"]),
         (["a._orig_mod.weight", "b.weight"], ["a.weight", "b.weight"]),
@@ -59,3 +68,14 @@ def test_names_never_collide_and_undoing_twice_is_undoing_once(keys: list[str]) 
 )
 def test_a_key_is_a_path_and_a_parameter(key: str, expected: tuple[str, str]) -> None:
     assert split_key(key) == expected
+
+
+def test_many_wrappers_in_one_another_are_said_once_each() -> None:
+    keys, notes = unwrap(["model." * 20 + "net." * 20 + "a.weight"])
+    assert len(notes) == len(set(notes))
+    assert keys[0].endswith("a.weight")
+
+
+def test_a_prefix_that_not_every_name_has_is_not_said_to_be_on_every_name() -> None:
+    _, notes = unwrap(["n_averaged", "module.a.weight"])
+    assert notes == ("the prefix 'module.' was taken off the names",)

@@ -48,3 +48,12 @@ def test_the_frame_has_the_rows_and_always_the_columns() -> None:
     pytest.importorskip("pandas")
     assert REPORT.frame().shape == (7, len(COLUMNS))
     assert list(LoadReport("net.pt", ()).frame().columns) == list(COLUMNS)
+
+
+def test_a_value_beyond_the_models_type_is_refused_with_its_reason() -> None:
+    refused = Cast("a", "float32", "float16", loaded=False, reason="it holds 100000, and float16 ends at 65504")
+    report = LoadReport("net.pt", ("b",), cast=(refused, Cast("b", "float32", "float16", loaded=True)))
+    assert report.refused == ("a",)
+    assert not report.complete
+    rows = {row["tensor"]: (row["outcome"], row["reason"]) for row in report.rows()}
+    assert rows == {"a": ("refused", refused.reason), "b": ("cast", None)}

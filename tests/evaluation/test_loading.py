@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -8,10 +10,12 @@ from safetensors.torch import save_file
 from torch import nn
 
 from weightatlas.checkpoints import open_checkpoint
+from weightatlas.checkpoints.checkpoint import Checkpoint, TensorInfo
 from weightatlas.errors import SourceError
 from weightatlas.evaluation import Cast, Reshaped, load_checkpoint
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -155,23 +159,143 @@ def test_a_tied_parameter_needs_one_of_its_names(name: str) -> None:
     assert bool((model.head.weight == 1).all())
 
 
-@pytest.mark.parametrize(("channels", "groups"), [((3, 5), 1), ((4, 4), 1), ((4, 8), 2), ((4, 4), 4)])
-@pytest.mark.parametrize("kind", [nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d])
-@pytest.mark.parametrize("source", ["module", "checkpoint of a module", "state dict", "file"])
-def test_transposed_convolutions_keep_torchs_own_order(
-    channels: tuple[int, int], groups: int, kind: type[nn.ConvTranspose2d], source: str, tmp_path: Path
-) -> None:
-    first, second = (nn.Sequential(kind(*channels, 3, groups=groups), nn.ReLU()) for _ in range(2))
-    save_file(first.state_dict(), tmp_path / "net.safetensors")
-    sources: dict[str, Any] = {
-        "module": first,
-        "checkpoint of a module": open_checkpoint(first),
-        "state dict": first.state_dict(),
-        "file": tmp_path / "net.safetensors",
-    }
-    report = load_checkpoint(second, sources[source])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        lambda: nn.ConvTranspose1d(3, 5, 3),
+        lambda: nn.ConvTranspose2d(4, 4, 2),
+        lambda: nn.ConvTranspose2d(4, 6, 2),
+        lambda: nn.ConvTranspose2d(4, 8, 3, groups=2),
+        lambda: nn.ConvTranspose2d(4, 4, 3, groups=4),
+        lambda: nn.ConvTranspose3d(3, 5, 2),
+    ],
+    ids=["1d", "square", "2d", "groups", "depthwise", "3d"],
+)
+@pytest.mark.parametrize("source", ["module", "checkpoint of a module", "state dict", "safetensors", "pt", "onnx"])
+def test_transposed_convolutions_keep_torchs_own_order(kind: Callable[[], nn.Module], source: str, path: Path) -> None:
+    first, second = (nn.Sequential(kind(), nn.ReLU()) for _ in range(2))
+    report = load_checkpoint(second, form(first, source, path))
     assert same(first, second)
     assert report.reshaped == ()
+
+
+def form(model: nn.Sequential, source: str, path: Path) -> nn.Module | Checkpoint | dict[str, Any] | Path:
+    if source == "safetensors":
+        save_file(model.state_dict(), path)
+    elif source == "pt":
+        torch.save(model.state_dict(), path)
+    elif source == "onnx":
+        pytest.importorskip("onnx")
+        kernel = model.state_dict()["0.weight"]
+        example = torch.zeros(1, kernel.shape[0], *[4] * (kernel.dim() - 2))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # torch's own, of its older exporter
+            torch.onnx.export(model, (example,), path, dynamo=False)
+    in_memory: dict[str, nn.Module | Checkpoint | dict[str, Any]] = {
+        "module": model,
+        "checkpoint of a module": open_checkpoint(model),
+        "state dict": model.state_dict(),
+    }
+    return in_memory.get(source, path)
+
+
+@pytest.fixture
+def path(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    return tmp_path / f"net.{request.getfixturevalue('source').split()[0]}"
+
+
+@pytest.mark.parametrize("channels", [(4, 4), (4, 6)])
+def test_a_transposed_convolution_of_keras_loads_into_torchs(channels: tuple[int, int], tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    model = nn.ModuleDict({"conv2d_transpose": nn.ConvTranspose2d(*channels, 2)})
+    kernel, bias = torch.randn(2, 2, *channels[::-1]), torch.randn(channels[1])  # (h, w, out, in)
+    with h5py.File(tmp_path / "net.h5", "w") as file:
+        group = file.create_group("model_weights")
+        group.attrs["layer_names"] = [b"conv2d_transpose"]
+        layer = group.create_group("conv2d_transpose")
+        layer.attrs["weight_names"] = [b"conv2d_transpose/kernel:0", b"conv2d_transpose/bias:0"]
+        layer["conv2d_transpose/kernel:0"], layer["conv2d_transpose/bias:0"] = kernel.numpy(), bias.numpy()
+        layers = [{"class_name": "Conv2DTranspose", "config": {"name": "conv2d_transpose"}}]
+        file.attrs["model_config"] = json.dumps({"class_name": "Sequential", "config": {"layers": layers}})
+    report = load_checkpoint(model, tmp_path / "net.h5")
+    assert report.complete
+    state = model.state_dict()
+    assert torch.equal(state["conv2d_transpose.weight"], kernel.permute(3, 2, 0, 1))
+    assert torch.equal(state["conv2d_transpose.bias"], bias)
+
+
+class Quantised(nn.Module):
+    """A weight of half precision, and its scale in small whole numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(3, dtype=torch.float16))
+        self.register_buffer("scale", torch.zeros(2, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"weight": torch.tensor([1.0, 1e6, 2.0])}, "weight: it holds 1000000, and float16 ends at 65504"),
+        ({"weight": torch.tensor([1.0, -1e6, torch.nan])}, "weight: it holds -1000000, and float16 begins at -65504"),
+        ({"scale": torch.tensor([300, -1])}, "scale: it holds 300, and uint8 ends at 255"),
+        ({"scale": torch.tensor([3, -1])}, "scale: it holds -1, and uint8 begins at 0"),
+        ({"scale": torch.tensor([2**32, 1])}, "scale: it holds 4294967296, and uint8 ends at 255"),
+    ],
+)
+def test_values_beyond_the_models_type_are_refused_before_anything_changes(
+    changed: dict[str, torch.Tensor], reason: str, tmp_path: Path
+) -> None:
+    state = {"weight": torch.ones(3), "scale": torch.tensor([7, 8])} | changed
+    save_file(state, tmp_path / "net.safetensors")
+    (key,) = changed
+    for source in (state, tmp_path / "net.safetensors"):
+        model = Quantised()
+        with pytest.raises(SourceError, match="does not fit Quantised") as caught:
+            load_checkpoint(model, source)
+        assert reason in str(caught.value)
+        assert same(model, Quantised())
+
+        report = load_checkpoint(model, source, strict=False)
+        assert report.refused == (key,)
+        assert key not in report.loaded
+        assert report.missing == ()
+        assert next(entry.reason for entry in report.cast if not entry.loaded) in reason
+        after, fresh = model.state_dict(), Quantised().state_dict()
+        assert {name for name in after if not torch.equal(after[name], fresh[name])} == {"weight", "scale"} - {key}
+
+
+def test_a_checkpoint_none_of_which_fits_says_why() -> None:
+    with pytest.raises(SourceError, match=r"none of its tensors fits Linear \(weight: it holds 1000000, and float16"):
+        load_checkpoint(nn.Linear(1, 1, bias=False).half(), {"weight": torch.tensor([[1e6]])}, strict=False)
+
+
+def test_values_that_a_narrow_type_holds_are_cast() -> None:
+    model = Quantised()
+    load_checkpoint(model, {"weight": torch.tensor([65504.0, -0.1, 1e-9]), "scale": torch.tensor([255, 0])})
+    assert torch.equal(model.weight, torch.tensor([65504.0, -0.1, 1e-9]).half())
+    assert model.state_dict()["scale"].tolist() == [255, 0]
+
+
+def test_two_tensors_of_a_checkpoint_under_one_key_are_refused() -> None:
+    info = [TensorInfo(name, "0", "weight", (2, 2), "float32", 16, "net.npz") for name in ("0/weight", "0.weight")]
+    checkpoint = Checkpoint("net.npz", info, lambda _: torch.ones(2, 2))
+    for strict in (True, False):
+        model = nn.Sequential(nn.Linear(2, 2, bias=False))
+        before = model.state_dict()["0.weight"].clone()
+        with pytest.raises(SourceError, match=r"net.npz: 0/weight and 0.weight are both 0.weight; pass a state dict"):
+            load_checkpoint(model, checkpoint, strict=strict)
+        assert torch.equal(model.state_dict()["0.weight"], before)
+
+
+def test_a_student_and_its_teacher_are_refused_and_one_of_them_loads() -> None:
+    state = {"student.0.weight": torch.ones(2, 2), "teacher.0.weight": torch.zeros(2, 2)}
+    for strict in (True, False):
+        with pytest.raises(SourceError, match=r"state dict: .*'student.' taken off and 'teacher.' taken off"):
+            load_checkpoint(nn.Sequential(nn.Linear(2, 2, bias=False)), state, strict=strict)
+    model = nn.Sequential(nn.Linear(2, 2, bias=False))
+    load_checkpoint(model, {"teacher.0.weight": torch.full((2, 2), 3.0)})
+    assert torch.equal(model.state_dict()["0.weight"], torch.full((2, 2), 3.0))
 
 
 def test_values_that_are_not_finite_are_refused_or_listed() -> None:

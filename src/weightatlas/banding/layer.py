@@ -106,6 +106,10 @@ class LayerBanding:
         return banded
 
 
+LARGEST_KERNEL: Final = 256
+"""The longest side of a kernel or of the map that a fully connected layer reads; published ones end at 64."""
+
+
 def is_weight(layer: Layer) -> bool:
     """Whether a tensor connects units, and so is worth a row: a kernel or a matrix, no vector, no counter."""
     return len(layer.shape) >= 2 and layer.kind in ("convolution", "linear", "embedding", "other")
@@ -133,6 +137,10 @@ def reason_to_skip(layer: Layer, feature_map: FeatureMap | None) -> str | None:
         reason = "a 1x1 kernel has no rows or columns"
     elif kernel[0] != kernel[1]:
         reason = f"its kernels are {kernel[0]}x{kernel[1]}: shares of rows and of columns compare only on a square"
+    elif max(kernel) > LARGEST_KERNEL:
+        reason = (
+            f"kernels of {kernel[0]}x{kernel[1]} are images, no kernels; {LARGEST_KERNEL} is the largest side measured"
+        )
     elif layer.role == "depthwise":
         reason = "a depthwise convolution: bands are claimed for dense convolutions only"
     return reason

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -21,19 +22,22 @@ if TYPE_CHECKING:
     from weightatlas.checkpoints.contents import Contents, Header, Layout
 
 
-def arrange(name: str, contents: Contents, layout: Layout | None) -> Checkpoint:
-    """Undo wrappers and layouts; what comes out is what every command sees."""
+def arrange(
+    name: str, contents: Contents, layout: Layout | None, reopen: Callable[[], Checkpoint] | None = None
+) -> Checkpoint:
+    """Undo wrappers and layouts; what comes out is what every command sees. `reopen` opens it in another process."""
     kept, unnamed = bounded_names(name, contents.headers)
     skipped = [Skipped(encodable(entry.name), encodable(entry.reason)) for entry in (*contents.skipped, *unnamed)]
     headers, notes = _laid_out(replace(contents, headers=kept), layout)
     keys, undone = unwrap([header.key for header in headers])
+    places = _distinct([split_key(key) for key in keys], headers)
     if not headers:
         reasons = "; ".join(sorted({entry.reason for entry in skipped})[:3])
         problem = f"holds no tensors ({reasons})" if reasons else "holds no tensors"
         raise SourceError(name, problem, "give a file of weights")
     info = [
-        TensorInfo(header.name, *split_key(key), arranged_shape(header), header.dtype, header.nbytes, header.file)
-        for header, key in zip(headers, keys, strict=True)
+        TensorInfo(header.name, *place, arranged_shape(header), header.dtype, header.nbytes, header.file)
+        for header, place in zip(headers, places, strict=True)
     ]
     stored = {header.name: header for header in headers}
 
@@ -62,11 +66,21 @@ def arrange(name: str, contents: Contents, layout: Layout | None) -> Checkpoint:
         info if contents.in_order else in_network_order(info),
         read,
         parts=parts,
+        reopen=reopen,
         file_format=contents.format,
         metadata={encodable(key): encodable(value) for key, value in contents.metadata.items()},
         skipped=skipped,
         notes=(*notes, *undone),
     )
+
+
+def _distinct(places: Sequence[tuple[str, str]], headers: Sequence[Header]) -> list[tuple[str, str]]:
+    """Layer and parameter of every tensor; two that would be called the same keep their names in the file."""
+    often = Counter(places)
+    return [
+        place if often[place] == 1 else (header.name, header.name)
+        for place, header in zip(places, headers, strict=True)
+    ]
 
 
 def _laid_out(contents: Contents, layout: Layout | None) -> tuple[list[Header], list[str]]:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 NAME_LIMIT: Final = 1000
 """The most characters of a name; the longest of a published network has some 150."""
 
-COUNT_LIMIT: Final = 250_000
-"""The most tensors; the largest published checkpoints have some 100,000."""
+COUNT_LIMIT: Final = 200_000
+"""The most tensors; the largest published checkpoints have some 140,000."""
 
 DEPTH_LIMIT: Final = 50
 """The most modules in one another; published networks have some 15."""

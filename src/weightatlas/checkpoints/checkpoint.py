@@ -66,6 +66,7 @@ class Checkpoint(Mapping[str, "torch.Tensor"]):
         read: Callable[[TensorInfo], torch.Tensor],
         *,
         parts: Callable[[TensorInfo], Callable[[int, int], torch.Tensor]] | None = None,
+        reopen: Callable[[], Checkpoint] | None = None,
         file_format: str = "",
         metadata: Mapping[str, str] | None = None,
         skipped: Sequence[Skipped] = (),
@@ -74,7 +75,7 @@ class Checkpoint(Mapping[str, "torch.Tensor"]):
         """Hold the headers.
 
         `read` fetches one tensor, mapped from the file where the format allows it; `parts` gives what fetches its
-        elements from one to another, flat, where that is cheaper.
+        elements from one to another, flat, where that is cheaper; `reopen`, which pickles, opens it once more.
         """
         self.source = source
         self.file_format = file_format
@@ -84,6 +85,7 @@ class Checkpoint(Mapping[str, "torch.Tensor"]):
         self.notes = tuple(notes)
         self._read = read
         self._parts = parts or self._slices
+        self._reopen = reopen
 
     def __getitem__(self, name: str) -> torch.Tensor:
         """Read one tensor."""
@@ -127,6 +129,17 @@ class Checkpoint(Mapping[str, "torch.Tensor"]):
     def _slices(self, tensor: TensorInfo) -> Callable[[int, int], torch.Tensor]:
         flat = self._read(tensor).reshape(-1)
         return lambda start, stop: flat[start:stop]
+
+    def __reduce__(self) -> tuple[Callable[[], Checkpoint], tuple[()]]:
+        """Travel to another process as the name of the source, which is opened there.
+
+        Raises:
+            TypeError: the weights are in memory alone.
+        """
+        if self._reopen is None:
+            message = f"{self.source}: weights that lie in no file do not travel to another process; save them first"
+            raise TypeError(message)
+        return self._reopen, ()
 
     def __repr__(self) -> str:
         """Say what is open, not what is in it."""

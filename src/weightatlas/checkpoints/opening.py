@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, get_args
 
@@ -103,7 +104,10 @@ def open_checkpoint(
         message = f"no layout {layout!r}: there is {' and '.join(get_args(Layout))}"
         raise ValueError(message)
     name, contents = _find(source, storage_options)
-    return arrange(name, contents, layout)
+    reopen = None
+    if isinstance(source, str | os.PathLike):
+        reopen = partial(open_checkpoint, source, layout=layout, storage_options=storage_options)
+    return arrange(name, contents, layout, reopen)
 
 
 def _find(source: object, storage_options: Mapping[str, object] | None) -> tuple[str, Contents]:

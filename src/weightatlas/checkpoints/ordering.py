@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 FIRST: Final = tuple(
     re.compile(pattern)
     for pattern in (
-        r"shared|stem\w*|conv_stem|base_layer|conv_?0|patch_embed\w*|wte|word_embed(ding)?s?|embed_in|tok_embeddings",
-        r"conv2d_\w*",
+        r"shared|stem\w*|conv_stem|base_layer|backbone|wte|word_embed(ding)?s?|embed_in|tok_embeddings",
+        r"embed_tokens|token_embed\w*|conv_in|in_conv|conv2d_\w*|patch_embed(ding|der)?s?1?",
         r"wpe|pos_?embed\w*|pos(ition)?_embed\w*|embed_pos\w*|\w*_pos(ition)?_embed\w*",
         r"token_type_embed\w*|segment_embed\w*",
         r"norm_pre|pre_la?ye?rno?rm|layernorm_embedding|\w*embeddings?_layer_?norm",
-        r"token_embed\w*|embed\w*|cls_token|dist_token|reg_token",
+        r"embed\w*|cls_token|dist_token|reg_token",
         r"encoder",
     )
 )
@@ -37,23 +37,25 @@ LAST: Final = tuple(
         r"conv_head|final_?conv|conv_last|last_conv",
         r"final\w*|ln_f|last\w*",
         r"norm_head|fc_norm|head_norm",
-        r"pooler|pool|pre_logits|pre_classifier|fc_head",
-        r"fc|head|classifier|classification\w*|logits|lm_head|embed_out|score|proj_out|last_linear|output_layer",
-        r"head_?\w+|classifier_?\w+|\w+_head",
+        r"pooler|attn_?pool|aligner|pre_logits|pre_classifier",
+        r"head",
+        r"fc|classif\w*|logits|lm_head|embed_out|score|proj_out|last_linear|output_layer|head_?\w+|\w+_head",
     )
 )
 LIST: Final = re.compile(r"(blocks?|layers?|stages?|h|features|body|encoder|decoder|levels?|\w*block|\w*layer)_?\d*")
-ATTENTION: Final = re.compile(r"(self_|cross_|multihead_|self|encdec)?att(n|ention)|attn_\w*|token_mixer|xca|mixer")
-CROSS: Final = re.compile(r"(encoder|cross|multihead)_att(n|ention)|crossattention|encdecattention|norm_cross")
+ATTENTION: Final = re.compile(r"(self_?)?att(n|ention)_?\d*|attn_block|token_mixer|xca|mixer|(mlp|linear)_tokens")
+CROSS: Final = re.compile(r"(encoder|cross|multihead)_?att(n|ention)|encdecattention")
 MLP: Final = re.compile(
-    r"mlp\w*|ffn|feed_forward|denserelu\w*|intermediate|output|block_sparse_moe|pwconv\d|fc\d|linear\d"
+    r"mlp\w*|ffn|feed_forward|denserelu\w*|intermediate|output|block_sparse_moe|(fc|linear)\d|wi|c_fc"
 )
-NORM: Final = re.compile(r"norm|ln|layer_?norm|rmsnorm|normalization|group_?norm")
+NORM: Final = re.compile(r"norm|ln|layer_?norm|rms_?norm|normalization|group_?norm")
 BATCH_NORM: Final = re.compile(r"bns?|gn|batch_?norm\w*")
+ATTENTION_NORM: Final = re.compile(r"(self_attn|encoder_attn|sa)_layer_?norm")
+DEPTHWISE: Final = frozenset({"conv_dw", "dwconv", "depthwise"})
 QUERY: Final = re.compile(r"q|query|q_proj|q_lin|to_q|qkv\w*|query_key_value|c_attn|in_proj|wqkv")
-AFTERWARDS: Final = re.compile(r"downsampl\w*|shortcut\w*|skip\w*|proj|drop\w*")
+BEHIND: Final = re.compile(r"downsampl\w*|shortcut\w*|skip\w*|decoder")
 WITHIN_A_BLOCK: Final = (
-    ("gate", "squeeze", "reduce", "conv_reduce", "reduction"),
+    ("patch_embed", "gate", "squeeze", "reduce", "conv_reduce", "reduction"),
     ("conv_exp", "conv_pw", "primary_conv", "dwconv", "depthwise", "conv", "convs", "convolution", "projection"),
     ("expand", "conv_expand", "linear", "conv1x1"),
     ("q", "query", "q_proj", "q_lin", "to_q", "qkv", "qkv_proj", "query_key_value", "c_attn", "in_proj", "wqkv"),
@@ -66,16 +68,23 @@ WITHIN_A_BLOCK: Final = (
     ("proj", "o", "o_proj", "out_proj", "c_proj", "out_lin", "to_out", "wo", "dense", "down_proj", "dense_4h_to_h"),
     ("output",),
 )
-RANKS: Final = {name: 10 + rank for rank, names in enumerate(WITHIN_A_BLOCK) for name in names}
-BEFORE, WITHIN, AFTER, BEHIND = 0, 10 + len(WITHIN_A_BLOCK), 40, 50
-SECOND_NORMS: Final = frozenset({"post_attention_layernorm", "layernorm_after", "post_attention_norm", "ffn_norm"})
-FIRST_NORMS: Final = frozenset({"input_layernorm", "layernorm_before", "attention_norm", "input_norm"})
-FEED_FORWARD_NORM: Final = re.compile(r"(pre|post)_feedforward_layernorm")
+RANKS: Final = {name: 1 + rank for rank, names in enumerate(WITHIN_A_BLOCK) for name in names}
+NORM_BEFORE, UNKNOWN, NORM_AFTER, LATEST = 0, 15, 20, 30
+SECOND_NORMS: Final = frozenset(
+    {
+        "post_attention_layernorm",
+        "layernorm_after",
+        "ffn_norm",
+        "pre_feedforward_layernorm",
+        "post_feedforward_layernorm",
+    }
+)
 PARAMETERS: Final = {"weight": 0, "bias": 1}
 NUMBERED: Final = re.compile(r"(.*?)[_.-]?(\d+)(.*)$", re.DOTALL)  # a line break would make it try every split
+DIGITS: Final = re.compile(r"(\d+)")
 INFINITE: Final = float("inf")
 
-Key = tuple[int, float, float, int, float, str, str]
+Key = tuple[int, float, float, int, float, str, list[tuple[float, str]], str]
 
 
 @dataclass(slots=True, eq=False)
@@ -139,44 +148,96 @@ def _among(patterns: Sequence[re.Pattern[str]], part: str) -> int:
     return next((rank for rank, pattern in enumerate(patterns) if pattern.fullmatch(part)), len(patterns))
 
 
+def _natural(rest: str) -> list[tuple[float, str]]:
+    return [(float(piece), "") if piece.isdecimal() else (-1, piece) for piece in DIGITS.split(rest)]
+
+
 class _Siblings:
     """The modules in one module, and what they say of each other."""
 
     def __init__(self, module: Module) -> None:
-        parts = [part.lower() for part in module.modules]
-        self.names = frozenset(parts)
+        self.names = frozenset(part.lower() for part in module.modules)
         self.has_list = any(LIST.fullmatch(part.lower()) and child.modules for part, child in module.modules.items())
-        self.has_attention = any(ATTENTION.fullmatch(part) or CROSS.fullmatch(part) for part in parts)
-        self.has_query = any(QUERY.fullmatch(part) for part in parts)
-        self.has_mlp = any(MLP.fullmatch(part) for part in parts)
+        self.has_cross = self._has(CROSS)
+        self.has_attention = self.has_cross or self._has(ATTENTION)
+        self.has_query = self._has(QUERY)
         self.is_transition = module.part.lower().startswith(("transition", "downsampl"))
+        self.is_stem = self.has_list or module.part.lower().startswith("stem")
+        self.is_head = module.part.lower().startswith("head")
+        self.feed_forward = 3 if self.has_cross else 2
+
+    def _has(self, pattern: re.Pattern[str]) -> bool:
+        return any(pattern.fullmatch(name) for name in self.names)
 
     def key(self, part: str) -> Key:
         """First, middle or last of its siblings; then the number; then what comes first within a block."""
-        lower = part.lower()
-        match = NUMBERED.match(lower)
-        text, number, rest = (match[1], float(match[2]), match[3]) if match else (lower, INFINITE, "")
-        position, place = self._position(lower, text, number)
-        slot, rank = self._slot(lower, text, number)
-        return position, place, slot, rank, number, text, f"{rest}\0{part}"
+        name = part.lower()
+        match = NUMBERED.match(name)
+        text, number, rest = (match[1], float(match[2]), match[3]) if match else (name, INFINITE, "")
+        place = self._around_a_list(name, text, number) if self.has_list else None
+        slot = self._in_attention(name, text, number) if self.has_attention else self._in_block(name, text, number)
+        return *(place or self._at_an_end(name)), *slot, number, text, _natural(rest), part
 
-    def _position(self, lower: str, text: str, number: float) -> tuple[int, float]:
-        first, last = _among(FIRST, lower), _among(LAST, lower)
-        if self.has_list:
-            if text in {"conv", "bn", "norm"} and number < INFINITE:
-                after = "conv_head" in self.names or number > 2
-                return (1, 1.5) if after and (number > 1) else (-1, 1)
-            if NORM.fullmatch(lower) or lower in {"post_layernorm", "norm_f"}:
-                return 1, 2
-            if lower.startswith("downsampl"):
-                return -1, 0
+    def _around_a_list(self, name: str, text: str, number: float) -> tuple[int, float] | None:
+        """What stands before and after the blocks of a network, or of a stage."""
+        if text in {"conv", "bn", "norm"} and number < INFINITE:
+            return (1, 1.5) if number > (1 if "conv_head" in self.names else 2) else (-1, 1)
+        if NORM.fullmatch(name) or name in {"post_layernorm", "norm_f"}:
+            return 1, 2
+        return (-1, 0) if name.startswith("downsampl") else None
+
+    def _at_an_end(self, name: str) -> tuple[int, float]:
+        first, last = _among(FIRST, name), _among(LAST, name)
         if first < len(FIRST):
             return -1, first
-        if last < len(LAST) and not (lower.startswith("final") and self.has_attention):
-            return 1, last
-        return 0, 0
+        return (1, last) if last < len(LAST) and not (self.has_attention and name.startswith("final")) else (0, 0)
 
-    def _slot(self, lower: str, text: str, number: float) -> tuple[float, int]:
-        if ATTENTION.fullmatch(lower):
-            return 1, WITHIN
-        return number, RANKS.get(lower, RANKS.get(text, WITHIN))
+    def _in_attention(self, name: str, text: str, number: float) -> tuple[float, int]:
+        """The first norm, attention, the second norm, the feed-forward part: of a block of a transformer."""
+        after = self.feed_forward
+        if ATTENTION.fullmatch(name) or CROSS.fullmatch(name):
+            return (2 if CROSS.fullmatch(name) else 1), UNKNOWN
+        if MLP.fullmatch(name):
+            return after, RANKS.get(name, UNKNOWN)
+        if ATTENTION_NORM.fullmatch(name):
+            return (2 if name.startswith("encoder") else 1), NORM_AFTER
+        if name in SECOND_NORMS:
+            closes_attention = name.startswith("post_att") and "pre_feedforward_layernorm" in self.names
+            return (
+                1 if closes_attention else after
+            ), NORM_AFTER if closes_attention or "post_f" in name else NORM_BEFORE
+        if "norm" in name or NORM.fullmatch(text):
+            is_last = name.startswith(("final", "output"))
+            return (after, NORM_AFTER) if is_last else (number if number < INFINITE else 1, NORM_BEFORE)
+        return number, RANKS.get(name, RANKS.get(text, NORM_AFTER if text in {"ls", "layer_scale"} else UNKNOWN))
+
+    def _in_block(self, name: str, text: str, number: float) -> tuple[float, int]:
+        """Convolutions with their norms, and the parts of attention and of a feed-forward part."""
+        rank = RANKS.get(name, RANKS.get(text, UNKNOWN))
+        if BATCH_NORM.fullmatch(text) or name == "bns":
+            return 1.5 if name == "bns" or "dw" in name else number, NORM_BEFORE if self.is_head else NORM_AFTER
+        if NORM.fullmatch(text):
+            return self._norm(number)
+        if BEHIND.fullmatch(name):
+            return INFINITE, LATEST
+        return self._numbers().get(name, number), rank
+
+    def _norm(self, number: float) -> tuple[float, int]:
+        if number < INFINITE:
+            return number, NORM_AFTER if self.is_stem else NORM_BEFORE
+        if "fc1" in self.names:
+            return 1, NORM_AFTER
+        if self.names & DEPTHWISE:
+            return 0.5, NORM_AFTER
+        opens = self.is_transition or self.has_query or "reduction" in self.names or self._has(MLP)
+        return (0, NORM_BEFORE) if opens else (INFINITE, NORM_AFTER)
+
+    def _numbers(self) -> dict[str, float]:
+        """The numbers that the parts of a block go without, though their norms have them."""
+        if "conv_exp" in self.names:
+            return {"conv_exp": 1, "se": 1.5, "conv_pwl": 2}
+        if "conv_pwl" in self.names:
+            return {"conv_pw": 1, "conv_dw": 2, "se": 2.5, "conv_pwl": 3}
+        if "conv_pw" in self.names:
+            return {"conv_dw": 1, "se": 1.5, "conv_pw": 2}
+        return {"convs": 1.5, "se": 1.7 if "conv_dw" in self.names else INFINITE} | dict.fromkeys(DEPTHWISE, 0.5)

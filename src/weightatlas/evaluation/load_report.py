@@ -10,7 +10,7 @@ from weightatlas.wording import counted
 if TYPE_CHECKING:
     import pandas as pd
 
-COLUMNS: Final = ("tensor", "outcome", "checkpoint_shape", "model_shape", "checkpoint_dtype", "model_dtype")
+COLUMNS: Final = ("tensor", "outcome", "checkpoint_shape", "model_shape", "checkpoint_dtype", "model_dtype", "reason")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +38,16 @@ class Cast:
         key: module path and parameter.
         checkpoint_dtype: torch's name of the type in the checkpoint.
         model_dtype: torch's name of the type in the model.
-        loaded: whether its values are in the model: not where fractions would become integers, or complex numbers real.
+        loaded: whether its values are in the model: not where fractions would become integers, complex numbers real, or
+            a finite value passes the bounds of the model's type.
+        reason: which value that is, and the bound; else empty.
     """
 
     key: str
     checkpoint_dtype: str
     model_dtype: str
     loaded: bool
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,7 @@ class LoadReport:
 
     @property
     def refused(self) -> tuple[str, ...]:
-        """Keys that both have and that could not be loaded, for their shape or type."""
+        """Keys that both have and that could not be loaded, for their shape, type or values."""
         changes: tuple[Reshaped | Cast, ...] = (*self.reshaped, *self.cast)
         return tuple(dict.fromkeys(change.key for change in changes if not change.loaded))
 
@@ -114,8 +117,8 @@ class LoadReport:
     def rows(self) -> list[dict[str, Any]]:
         """One flat row a tensor of model and checkpoint.
 
-        `outcome` is "loaded", "reshaped" or "cast" (and loaded), "refused" (shape or type do not fit), "missing" or
-        "extra". Shapes and types are given where they differ, else null.
+        `outcome` is "loaded", "reshaped" or "cast" (and loaded), "refused" (shape, type or values do not fit),
+        "missing" or "extra". Shapes and types are given where they differ, else null; `reason` is that of the `Cast`.
         """
         shapes = {entry.key: entry for entry in self.reshaped}
         types = {entry.key: entry for entry in self.cast}
@@ -133,6 +136,7 @@ class LoadReport:
                 list(shape.model_shape) if shape else None,
                 dtype.checkpoint_dtype if dtype else None,
                 dtype.model_dtype if dtype else None,
+                (dtype.reason or None) if dtype else None,
             )
             rows.append(dict(zip(COLUMNS, values, strict=True)))
         return rows

@@ -11,18 +11,15 @@ from torch import nn
 from weightatlas.checkpoints.checkpoint import Checkpoint, TensorInfo
 from weightatlas.checkpoints.dtypes import name_of, torch_dtype
 from weightatlas.checkpoints.opening import open_checkpoint
-from weightatlas.checkpoints.zoo import ZOOS
 from weightatlas.errors import SourceError
 from weightatlas.evaluation.key_prefixes import aligned
 from weightatlas.evaluation.load_report import Cast, LoadReport, Reshaped
+from weightatlas.evaluation.narrowing import beyond
 from weightatlas.wording import counted, printable
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping, Sequence
-
-LIVE: Final = ("module", *ZOOS)
-"""Formats of checkpoints that come from modules: their transposed kernels are (out, in, ...)."""
 
 NAMED: Final = 4
 
@@ -34,30 +31,25 @@ class _Pair:
     key: str
     target: torch.Tensor
     found: TensorInfo
-    transposed: bool
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The checkpoint's shape in torch's own order."""
-        shape = self.found.shape
-        return (shape[1], shape[0], *shape[2:]) if self.transposed else shape
 
     @property
     def reshaped(self) -> Reshaped | None:
         """How the shapes differ, if they do."""
-        model = tuple(self.target.shape)
-        if model == self.shape:
+        shape, model = self.found.shape, tuple(self.target.shape)
+        if model == shape:
             return None
-        fits = [size for size in model if size != 1] == [size for size in self.shape if size != 1]
-        return Reshaped(self.key, self.shape, model, fits)
+        fits = [size for size in model if size != 1] == [size for size in shape if size != 1]
+        return Reshaped(self.key, shape, model, fits)
 
-    @property
-    def cast(self) -> Cast | None:
-        """How the types differ, if they do."""
-        model = name_of(self.target.dtype)
-        if model == self.found.dtype:
+    def cast(self, weights: Checkpoint) -> Cast | None:
+        """How the types differ, if they do; reads the values where the model's type might not hold them."""
+        model = self.target.dtype
+        if name_of(model) == self.found.dtype:
             return None
-        return Cast(self.key, self.found.dtype, model, torch.can_cast(torch_dtype(self.found.dtype), self.target.dtype))
+        possible = torch.can_cast(torch_dtype(self.found.dtype), model)
+        fits = self.reshaped is None or self.reshaped.loaded
+        reason = beyond(weights, self.found.name, model) if possible and fits else None
+        return Cast(self.key, self.found.dtype, name_of(model), possible and reason is None, reason or "")
 
 
 def load_checkpoint(
@@ -71,8 +63,10 @@ def load_checkpoint(
     Tensors are matched by layer and parameter, with wrappers undone on both sides: a checkpoint of a compiled, data
     parallel or Lightning module fits the plain one and the other way round. Where the names of one side lie one module
     deeper (`transformer.h.0` and `h.0`), that is undone too and noted. Values are copied into the model's tensors one
-    at a time and cast to their types; no second model is made. Shapes that differ only in axes of size 1, such as (out,
-    in) and (out, in, 1, 1), are loaded. A tied parameter needs one of its names.
+    at a time and cast to their types; no second model is made. A tensor with a finite value that the model's type
+    cannot hold (1e6 for float16, 300 for uint8) does not fit; where the type is narrower, the tensor is read once more
+    for this, before anything is changed. Shapes that differ only in axes of size 1, such as (out, in) and (out, in, 1,
+    1), are loaded. A tied parameter needs one of its names.
 
     The model's own hooks for loading are not called; extra state that is no tensor is not touched.
 
@@ -86,10 +80,11 @@ def load_checkpoint(
         The report.
 
     Raises:
-        SourceError: the checkpoint cannot be used; nothing of it belongs to the model; in strict mode, something is
-            missing, of another shape or of a type that cannot be cast: all told from the headers, and the model is
-            unchanged. A tensor that cannot be read, or in strict mode is not finite, comes up while values are copied:
-            the error says that the model is partly loaded.
+        SourceError: the checkpoint cannot be used; two of its tensors or prefixes claim the same place in the model;
+            nothing of it belongs to the model; in strict mode, something is missing, of another shape, of a type that
+            cannot be cast or beyond the model's: all told before anything is copied, and the model is unchanged. A
+            tensor that cannot be read, or in strict mode is not finite, comes up while values are copied: the error
+            says that the model is partly loaded.
 
     **Source:** ours; `torch.nn.Module.load_state_dict` matches full names and copies what fits even where it raises.
 
@@ -101,10 +96,10 @@ def load_checkpoint(
     """
     weights = checkpoint if isinstance(checkpoint, Checkpoint) else open_checkpoint(checkpoint)
     inside = _tensors_by_key(model)
-    outside, notes = aligned({_key(tensor): tensor for tensor in weights.info.values()}, inside)
-    turned = _transposed_kernels(model) if weights.file_format in LIVE else set()
-    pairs = [_Pair(key, target, outside[key], id(target) in turned) for key, target in inside.items() if key in outside]
-    report = _compare(weights.source, model, inside, pairs)
+    listed = _by_key(weights, remedy="pass a state dict with one of them")
+    outside, notes = aligned(listed, inside, source=weights.source)
+    pairs = [_Pair(key, target, outside[key]) for key, target in inside.items() if key in outside]
+    report = _compare(weights, model, inside, pairs)
     report = replace(report, extra=tuple(key for key in outside if key not in inside), notes=(*weights.notes, *notes))
     _check(report, model, strict=strict)
     refused = set(report.refused)
@@ -117,6 +112,17 @@ def _key(tensor: TensorInfo) -> str:
     return tensor.layer if tensor.layer == tensor.parameter else f"{tensor.layer}.{tensor.parameter}"
 
 
+def _by_key(weights: Checkpoint, *, remedy: str) -> dict[str, TensorInfo]:
+    """What a checkpoint or a listed model has, by key; two tensors under one are refused."""
+    found: dict[str, TensorInfo] = {}
+    for tensor in weights.info.values():
+        first = found.setdefault(_key(tensor), tensor)
+        if first is not tensor:
+            problem = f"{_shown([first.name])} and {_shown([tensor.name])} are both {_shown([_key(tensor)])}"
+            raise SourceError(weights.source, problem, remedy)
+    return found
+
+
 def _tensors_by_key(model: nn.Module) -> dict[str, torch.Tensor]:
     """The model's own tensors, not copies, by key."""
     state = model.state_dict(keep_vars=True)
@@ -125,19 +131,16 @@ def _tensors_by_key(model: nn.Module) -> dict[str, torch.Tensor]:
         if isinstance(state.get(entry.name), torch.Tensor):
             problem = f"its {printable(entry.name, limit=80)!r} cannot take values: {entry.reason}"
             raise SourceError(type(model).__name__, problem, "build it with plain tensors that lie in memory")
-    return {_key(tensor): state[name] for name, tensor in listed.info.items()}
+    named = _by_key(listed, remedy="give its modules names that differ by more than a wrapper")
+    return {key: state[tensor.name] for key, tensor in named.items()}
 
 
-def _transposed_kernels(model: nn.Module) -> set[int]:
-    """The kernels that a live module's checkpoint gives as (out, in, ...) and torch keeps as (in, out, ...)."""
-    kinds = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-    return {id(part.weight) for part in model.modules() if isinstance(part, kinds) and part.groups == 1}
-
-
-def _compare(source: str, model: nn.Module, inside: Mapping[str, torch.Tensor], pairs: Sequence[_Pair]) -> LoadReport:
-    """What can be loaded and what cannot, told from the headers."""
+def _compare(
+    weights: Checkpoint, model: nn.Module, inside: Mapping[str, torch.Tensor], pairs: Sequence[_Pair]
+) -> LoadReport:
+    """What can be loaded and what cannot."""
     reshaped = tuple(change for pair in pairs if (change := pair.reshaped) is not None)
-    cast = tuple(found for pair in pairs if (found := pair.cast) is not None)
+    cast = tuple(found for pair in pairs if (found := pair.cast(weights)) is not None)
     changes: tuple[Reshaped | Cast, ...] = (*reshaped, *cast)
     refused = {change.key for change in changes if not change.loaded}
     filled = {id(pair.target) for pair in pairs if pair.key not in refused}
@@ -146,15 +149,16 @@ def _compare(source: str, model: nn.Module, inside: Mapping[str, torch.Tensor], 
     missing = tuple(key for key in inside if key not in there)
     buffers = {id(buffer) for buffer in model.buffers()}
     optional = tuple(key for key in missing if id(inside[key]) in buffers and not inside[key].dtype.is_floating_point)
-    return LoadReport(source, loaded, missing, optional, reshaped=reshaped, cast=cast)
+    return LoadReport(weights.source, loaded, missing, optional, reshaped=reshaped, cast=cast)
 
 
 def _check(report: LoadReport, model: nn.Module, *, strict: bool) -> None:
     """Refuse before anything is copied: nothing fits, or in strict mode not all of it does."""
     name = type(model).__name__
     if not report.loaded:
-        ours, theirs = next(iter(report.missing or report.refused), "nothing"), next(iter(report.extra), "nothing new")
-        problem = f"none of its tensors fits {name} (the model has {_shown([ours])}, the checkpoint {_shown([theirs])})"
+        ours, theirs = next(iter(report.missing), "nothing"), next(iter(report.extra), "nothing new")
+        why = _differences(report) or f"the model has {_shown([ours])}, the checkpoint {_shown([theirs])}"
+        problem = f"none of its tensors fits {name} ({why})"
         raise SourceError(report.source, problem, "check that it is a checkpoint of this model")
     if not strict or report.complete:
         return
@@ -162,20 +166,24 @@ def _check(report: LoadReport, model: nn.Module, *, strict: bool) -> None:
     if report.required:
         parts.append(f"lacks {counted(len(report.required), 'tensor')} of {name} ({_shown(report.required)})")
     if report.refused:
-        differences = [
-            f"{_shown([entry.key])}: {list(entry.checkpoint_shape)} for {list(entry.model_shape)}"
-            for entry in report.reshaped
-            if not entry.loaded
-        ]
-        differences += [
-            f"{_shown([entry.key])}: {entry.checkpoint_dtype} for {entry.model_dtype}"
-            for entry in report.cast
-            if not entry.loaded
-        ]
-        more = f" and {len(differences) - NAMED} more" if len(differences) > NAMED else ""
-        parts.append(f"does not fit {name} ({'; '.join(differences[:NAMED])}{more})")
+        parts.append(f"does not fit {name} ({_differences(report)})")
     remedy = "build the model that it was saved from, or load what fits with strict=False"
     raise SourceError(report.source, " and ".join(parts), remedy)
+
+
+def _differences(report: LoadReport) -> str:
+    """What was refused, and why."""
+    said = [
+        f"{_shown([entry.key])}: {list(entry.checkpoint_shape)} for {list(entry.model_shape)}"
+        for entry in report.reshaped
+        if not entry.loaded
+    ]
+    said += [
+        f"{_shown([entry.key])}: {entry.reason or f'{entry.checkpoint_dtype} for {entry.model_dtype}'}"
+        for entry in report.cast
+        if not entry.loaded
+    ]
+    return "; ".join(said[:NAMED]) + (f" and {len(said) - NAMED} more" if len(said) > NAMED else "")
 
 
 def _copy(weights: Checkpoint, pairs: Sequence[_Pair], *, strict: bool) -> tuple[str, ...]:
@@ -189,7 +197,6 @@ def _copy(weights: Checkpoint, pairs: Sequence[_Pair], *, strict: bool) -> tuple
                     problem = f"{_shown([pair.key])} holds NaN or infinite values"
                     raise SourceError(weights.source, problem, "load it all the same with strict=False")  # noqa: TRY301
                 broken.append(pair.key)
-            tensor = tensor.transpose(0, 1) if pair.transposed else tensor
             with torch.no_grad():
                 pair.target.copy_(tensor.reshape(pair.target.shape))
         except SourceError as error:

@@ -197,6 +197,93 @@ def test_a_run_of_different_networks_is_refused(tmp_path: Path) -> None:
         open_trajectory(tmp_path)
 
 
+def test_two_networks_side_by_side_are_refused_and_each_can_be_chosen(tmp_path: Path) -> None:
+    for step in (1000, 2000):
+        save(tmp_path / f"G_{step}.pth", state(step, width=1))
+        save(tmp_path / f"D_{step}.pth", state(step, width=2))
+    with pytest.raises(SourceError, match=r"D_1000.pth and G_1000.pth .*pattern='G_\{step\}.pth'"):
+        open_trajectory(tmp_path)
+    assert open_trajectory(tmp_path, pattern="G_{step}.pth").sources == ("G_1000.pth", "G_2000.pth")
+
+
+def test_plain_weights_are_the_run_and_averages_fill_in(tmp_path: Path) -> None:
+    for step in (1, 2, 3):
+        save(tmp_path / f"model_{step}.pt", state(step))
+        save(tmp_path / f"ema_{step}.pt", state(-step))
+    run = open_trajectory(tmp_path)
+    assert (values(run), run.notes) == ([1, 2, 3], ())
+    assert reasons(run)["ema_1.pt"] == "step 1 again: model_1.pt is kept"
+    (tmp_path / "model_2.pt").unlink()
+    assert "ema_2.pt" in open_trajectory(tmp_path).notes[0]
+
+
+def test_epochs_of_torchvisions_references(tmp_path: Path) -> None:
+    for epoch in (0, 10, 20):
+        save(tmp_path / f"model_{epoch}.pth", {"model": state(epoch), "epoch": epoch})
+    save(tmp_path / "checkpoint.pth", {"model": state(20), "epoch": 20})
+    run = open_trajectory(tmp_path)
+    assert (run.unit, run.steps) == ("epoch", (0, 10, 20))
+    assert reasons(run) == {"checkpoint.pth": "epoch 20 again: model_20.pth is kept"}
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        (("ema.pt", "model.pt"), "take one of them with pattern='step{step}/model.pt'"),
+        (("a/ema.pt", "a/model.pt"), "take one of them with pattern='step{step}/a/model.pt'"),
+        (("rank0.pt", "rank1.pt"), "join them first, or take one with pattern='step{step}/rank0.pt'"),
+        (("mp_rank_00/w.pt", "mp_rank_01/w.pt"), "pattern='step{step}/mp_rank_00/w.pt'"),
+    ],
+)
+def test_several_files_in_each_folder_are_offered_as_a_pattern(
+    tmp_path: Path, files: tuple[str, ...], said: str
+) -> None:
+    for step in (1, 2):
+        for name in files:
+            save(tmp_path / f"step{step}" / name, state(step))
+    with pytest.raises(SourceError) as caught:
+        open_trajectory(tmp_path)
+    assert caught.value.remedy.endswith(said)
+    pattern = caught.value.remedy.partition("pattern=")[2].strip("'")
+    assert values(open_trajectory(tmp_path, pattern=pattern)) == [1, 2]
+
+
+def cache_of(folder: Path, references: Mapping[str, int]) -> Path:
+    """A repository's folder as the Hub's cache lays it out, whose references are of networks filled with a number."""
+    root = folder / "models--E--pythia"
+    for name, value in references.items():
+        commit = f"{value:040x}"
+        blob = root / "blobs" / commit
+        save(blob, state(value))
+        link = root / "snapshots" / commit / "pytorch_model.bin"
+        link.parent.mkdir(parents=True, exist_ok=True)
+        if not link.is_symlink():
+            link.symlink_to(f"../../blobs/{commit}")
+        (root / "refs" / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / "refs" / name).write_text(commit)
+    return root
+
+
+def test_a_repository_in_the_hubs_cache_is_the_run_of_its_branches(tmp_path: Path) -> None:
+    root = cache_of(tmp_path, {"main": 3, "step1000": 1, "step2000": 2, "step3000": 3})
+    (root / "refs" / "step4000").write_text("f" * 40)
+    run = open_trajectory(root)
+    assert (run.steps, values(run)) == ((1000, 2000, 3000), [1, 2, 3])
+    assert reasons(run)["main"] == "nothing tells its step"
+    assert reasons(run)["step4000"].startswith("cannot be opened (not in the Hub cache)")
+
+
+def test_a_cached_repository_without_such_branches_is_its_snapshot(tmp_path: Path) -> None:
+    root = cache_of(tmp_path, {"main": 3})
+    (snapshot,) = (root / "snapshots").iterdir()
+    for step in (1, 2):
+        save(snapshot / f"step{step}.pt", state(step))
+    (snapshot / "pytorch_model.bin").unlink()
+    run = open_trajectory(root)
+    assert run.steps == (1, 2)
+    assert "snapshot of main was taken" in run.notes[0]
+
+
 def test_one_checkpoint_is_a_run_of_one(tmp_path: Path) -> None:
     save(tmp_path / "step7.pt", state(7))
     run = open_trajectory(tmp_path)

@@ -4,7 +4,14 @@ import pytest
 import torch
 
 from weightatlas.checkpoints import Checkpoint, open_checkpoint
-from weightatlas.checkpoints.runs.run_checks import Checked, checker, foreign, reason_of_failure, repeated
+from weightatlas.checkpoints.runs.run_checks import (
+    Checked,
+    checker,
+    foreign,
+    note_of_averages,
+    reason_of_failure,
+    repeated,
+)
 from weightatlas.checkpoints.runs.run_members import Member
 from weightatlas.checkpoints.runs.steps import Reading, read_name
 from weightatlas.errors import MissingDependencyError, SourceError
@@ -88,6 +95,38 @@ def test_a_run_of_all_different_networks_is_none() -> None:
         foreign("run", checked_all(layers(2), layers(1)))
 
 
+def series(*names: str, count: int) -> list[Checked]:
+    check = checker()
+    return [check(member(name, layers(count))) for name in names]
+
+
+def test_two_networks_with_equally_many_checkpoints_are_no_run() -> None:
+    checked = [*series("D_1.pth", "D_2.pth", count=1), *series("G_1.pth", "G_2.pth", count=3)]
+    with pytest.raises(SourceError) as caught:
+        foreign("run", checked)
+    assert "2 checkpoints of each of 2 networks, such as D_1.pth and G_1.pth (with fc1.weight" in str(caught.value)
+    assert caught.value.remedy == "choose one: pattern='D_{step}.pth' or pattern='G_{step}.pth'"
+    assert foreign("run", checked[1:])[0].keys() == {0}
+
+
+def test_networks_that_names_do_not_tell_apart_are_left_to_the_user() -> None:
+    checked = [*series("n_1.pth", "n_2.pth", count=1), *series("n_3.pth", "n_4.pth", count=3)]
+    with pytest.raises(SourceError, match="give those of one run as a list, or a pattern"):
+        foreign("run", checked)
+
+
+def test_plain_weights_come_before_averages_of_another_form() -> None:
+    checked = [*series("ema_1.pth", "ema_2.pth", count=3), *series("model_1.pth", "model_2.pth", count=1)]
+    assert foreign("run", checked)[0].keys() == {0, 1}
+
+
+def test_averages_among_plain_weights_are_noted() -> None:
+    checked = series("model_1.pth", "ema_2.pth", "model_3.pth", count=1)
+    assert note_of_averages(checked) == "1 of 3 checkpoints is an average by name, such as ema_2.pth"
+    assert note_of_averages(checked[1:2]) is None
+    assert note_of_averages(checked[:1]) is None
+
+
 @pytest.mark.parametrize(
     ("kept", "other"),
     [
@@ -97,6 +136,11 @@ def test_a_run_of_all_different_networks_is_none() -> None:
         ("step5.pt", "step5_best.pt"),
         ("step5.safetensors", "step5.pt"),
         ("step-5.pt", "step-5-ema.pt"),
+        ("model_step5.pt", "ema_step5.pt"),
+        ("model_step5.pt", "swa_step5.safetensors"),
+        ("model_step5.pt", "avg-step5.pt"),
+        ("ema_step5.pt", "last.pt"),
+        ("model_step5.pt", "schema_step5.pt"),
         ("ckpt5.pt", "step5.pt"),
     ],
 )

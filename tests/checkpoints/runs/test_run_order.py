@@ -29,6 +29,28 @@ def test_metadata_fill_in_what_a_name_does_not_tell() -> None:
     assert order_of(["epoch=2.ckpt", "last.pt"], told) == ("epoch", (2, 3))
 
 
+def test_bare_numbers_are_epochs_where_metadata_say_so() -> None:
+    names = ["model_0.pth", "model_90.pth", "checkpoint.pth"]
+    assert order_of(names, [Reading(epoch=0), Reading(epoch=90), Reading(epoch=91)]) == ("epoch", (0, 90, 91))
+    assert order_of(names, [Reading(step=0, epoch=0), Reading(step=900, epoch=90), Reading(epoch=91)])[0] == "epoch"
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        [Reading(epoch=0), Reading(epoch=3), Reading(epoch=3)],
+        [NOTHING, NOTHING, Reading(epoch=90)],
+        [Reading(step=0, epoch=0), Reading(step=90, epoch=90), Reading(epoch=90)],
+    ],
+)
+def test_bare_numbers_are_steps_otherwise(told: list[Reading]) -> None:
+    assert order_of(["model_0.pth", "model_90.pth", "checkpoint.pth"], told) == ("step", (0, 90, None))
+
+
+def test_a_word_is_believed_before_the_epoch() -> None:
+    assert order_of(["step1", "step2"], [Reading(epoch=1), Reading(epoch=2)]) == ("step", (1, 2))
+
+
 def test_metadata_count_where_no_name_tells() -> None:
     told = [Reading(step=5), Reading(step=3, epoch=1), NOTHING]
     order = in_order([NOTHING] * 3, told, is_ordered=True)

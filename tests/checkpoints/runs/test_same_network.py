@@ -8,7 +8,7 @@ from weightatlas.checkpoints.runs.same_network import (
     difference,
     is_optimizer,
     is_same_network,
-    majority,
+    leading,
     signature,
 )
 
@@ -45,18 +45,19 @@ def test_differences_are_said_in_words() -> None:
 
 
 def test_the_majority_is_the_network_that_most_are_of() -> None:
-    assert majority([network(1), network(2), network(2)]) == network(2)
-    assert majority([network(3), network(4), network(3), network(4)]) == network(3)
-    assert majority([network(3)]) == network(3)
+    assert leading([network(1), network(2), network(2)]) == [network(2)]
+    assert leading([network(3)]) == [network(3)]
+
+
+def test_networks_with_equally_many_checkpoints_all_lead() -> None:
+    assert leading([network(3), network(4), network(3), network(4), network(5)]) == [network(3), network(4)]
+    assert leading([network(1), network(2), network(3)]) == [network(1), network(2), network(3)]
 
 
 def test_small_differences_do_not_split_the_majority() -> None:
     growing = [network(*[4] * count) for count in (30, 31, 32)]
-    assert majority([*growing, network(1)]) in growing
-
-
-def test_all_different_networks_have_no_majority() -> None:
-    assert majority([network(1), network(2), network(3)]) is None
+    (leader,) = leading([*growing, network(1)])
+    assert leader in growing
 
 
 def test_an_optimizers_state_is_told() -> None:

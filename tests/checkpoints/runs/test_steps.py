@@ -31,6 +31,13 @@ STEPS = {
     "run-epoch=0-step=200-val_loss=0.1618-f1=0.6.ckpt": 200,
     "step1k": 1000,
     "step1.5M.pt": 1_500_000,
+    "step_1e3.pt": 1000,
+    "step_1.5e4.pt": 15_000,
+    "step1e+06": 1_000_000,
+    "step=1.5k.ckpt": 1500,
+    "epoch=0-step=2.5e3-val_loss=1.5e-3.ckpt": 2500,
+    "1e3step.pt": 1000,
+    "step1000e5.pt": 1000,
     "step1000-tokens4B": 1000,
     "stage1-step1000-tokens4B": 1000,
     "checkpoint-21000step": 21000,
@@ -71,6 +78,8 @@ DECOYS = (
     "checkpoint.pth.tar",
     "model_0004999.pth",
     "weights.03-0.12.hdf5",
+    "step_1.25e1.pt",
+    "val_step=0.33.ckpt",
     "",
 )
 
@@ -114,6 +123,8 @@ def test_an_epoch_alone_is_no_step() -> None:
         (("m_7_100.pt", "m_7_200.pt"), (100, 200)),
         (("model_100.pt", "model_200-v1.pt"), (100, 200)),
         (("42.pt", "last.pt"), (42, None)),
+        (("model_1e3.pt", "model_1.5e4.pt", "model_2.5k.pt"), (1000, 15_000, 2500)),
+        (("lr_1e-3.pt", "lr_1e-4.pt"), (None, None)),
         (("model_1000.pt", "other.pt"), (None, None)),
         (("resnet18.pt", "resnet50.pt"), (None, None)),
         (("v1.pt", "v2.pt"), (None, None)),
@@ -137,6 +148,17 @@ def test_a_bare_number_is_a_step_where_names_share_all_else(
 def test_numbers_with_multiples() -> None:
     texts = ("0", "007", "2k", "1.25k", "3T", "1.5", "", "k", "-1", "9" * 16)
     assert [parse_number(text) for text in texts] == [0, 7, 2000, 1250, 3 * 10**12, None, None, None, None, None]
+
+
+def test_numbers_with_exponents_are_whole() -> None:
+    texts = ("1e3", "1.5E4", "1e+06", "1.25e2", "1.25e1", "1e-3", "1.2345k", "e3", "1e", "1e100")
+    assert [parse_number(text) for text in texts] == [1000, 15_000, 10**6, 125, *[None] * 6]
+
+
+def test_what_a_number_counts_may_be_open() -> None:
+    assert read_name("checkpoint_90.pth").is_bare
+    assert all(reading.is_bare for reading in read_names(["model_1.pt", "model_2.pt"]).values())
+    assert not any(read_name(name).is_bare for name in ("step90.pt", "epoch=3.ckpt", "checkpoint_3_90.pt", "last.pt"))
 
 
 def test_a_stem_keeps_decimals() -> None:

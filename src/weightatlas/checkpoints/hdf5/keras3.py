@@ -28,6 +28,9 @@ STATE: Final = frozenset(
     {"optimizer", "_optimizer", "metrics", "_metrics", "compiled_metrics", "_compile_metrics", "_loss_tracker"}
 )
 """What training keeps beside the weights, at the top of a file."""
+SMALL: Final = 2048  # bytes: HDF5's default block of small data
+CONTAINERS: Final = frozenset({"layers", "_layer_checkpoint_dependencies"})
+"""Where the layers of a functional or sequential network stand, in their order."""
 _NUMBERS: Final = re.compile(r"(\d+)")
 
 
@@ -37,7 +40,11 @@ def is_keras3(file: Hdf5) -> bool:
 
 
 def open_keras3(file: Hdf5, config: Any = None, *, metadata: Mapping[str, str] | None = None) -> Contents:  # noqa: ANN401
-    """List the weights: in the order of the network where its configuration is known, else by path.
+    """List the weights: in the order of the network's configuration, else in which Keras wrote it, else by path.
+
+    Keras writes the layers of a functional or sequential network (under `layers`) in their order, and each array after
+    those before it, except that HDF5 gathers small arrays in blocks of 2 KiB. The end of a layer tells its place up to
+    such a block, and the numbers in the paths tell the order within a class (`conv2d`, `conv2d_1`).
 
     Args:
         file: what the HDF5 file holds.
@@ -46,7 +53,7 @@ def open_keras3(file: Hdf5, config: Any = None, *, metadata: Mapping[str, str] |
     """
     layers = {layer.path: layer for layer in read_layers(config)}
     groups, skipped = _groups(file)
-    order = {path: number for number, path in enumerate(layers)}
+    order = {path: number for number, path in enumerate(layers)} or _written(file, groups)
     paths = layer_paths(groups, lambda group: file.text(_vars(group), "name"), layers)
     headers: list[Header] = []
     for group in sorted(groups, key=lambda group: (_place(group, order), _natural(group))):
@@ -61,7 +68,7 @@ def open_keras3(file: Hdf5, config: Any = None, *, metadata: Mapping[str, str] |
         metadata=metadata or {},
         skipped=skipped,
         fixed_layout=True,
-        in_order=bool(layers),
+        in_order=bool(order),
     )
 
 
@@ -114,6 +121,47 @@ def _headers(file: Hdf5, arrays: list[Array], path: str, kind: str, config: Laye
             axes=axes,
             merge=merge,
         )
+
+
+def _written(file: Hdf5, groups: Mapping[str, list[str]]) -> dict[str, int]:
+    """Layers of a functional or sequential network by where their last arrays lie; nothing where that is not known."""
+    ends: dict[str, float] = {}
+    moments = _moments(file)
+    for group, names in groups.items():
+        written = [moments.get(name) for name in names if file.arrays[name].nbytes]
+        known = [moment for moment in written if moment is not None]
+        container, _, inner = group.partition("/")
+        if len(known) < len(written) or container not in CONTAINERS:
+            return {}
+        layer = f"{container}/{inner.partition('/')[0]}"
+        ends[layer] = max([*known, ends.get(layer, 0)])
+    places: dict[str, tuple[float, int]] = {}
+    last: dict[str, float] = {}
+    for number, layer in enumerate(sorted(ends, key=_natural)):
+        kind = _NUMBERS.split(layer)[0].rstrip("_") if layer[-1].isdecimal() else layer
+        last[kind] = max(last.get(kind, 0), ends[layer])
+        places[layer] = (last[kind], number)
+    return {layer: number for number, layer in enumerate(sorted(places, key=places.__getitem__))}
+
+
+def _moments(file: Hdf5) -> dict[str, float]:
+    """Where arrays would lie had each been put at the end of the file, by name.
+
+    Small ones fill a block while others come behind it; they are spread over the bytes up to the next block.
+    """
+    placed = sorted(
+        ((array.offset, array) for array in file.arrays.values() if array.offset is not None),
+        key=lambda pair: pair[0],
+    )
+    moments = {array.name: float(offset) for offset, array in placed}
+    small = [(offset, array) for offset, array in placed if 0 < array.nbytes < SMALL]
+    starts = [n for n, (at, _) in enumerate(small) if not n or at != small[n - 1][0] + small[n - 1][1].nbytes]
+    for start, stop in zip(starts, [*starts[1:], len(small)], strict=True):
+        begin = small[start][0]
+        end = small[stop][0] if stop < len(small) else placed[-1][0] + placed[-1][1].nbytes
+        stretch = (end - begin) / (small[stop - 1][0] + small[stop - 1][1].nbytes - begin)
+        moments.update({array.name: begin + (at + array.nbytes - begin) * stretch for at, array in small[start:stop]})
+    return moments
 
 
 def _place(group: str, order: Mapping[str, int]) -> int:

@@ -168,8 +168,8 @@ class LocalBlob(Blob):
         return file
 
 
-def _identity(state: os.stat_result) -> tuple[int, int, int]:
-    return state.st_ino, state.st_size, state.st_mtime_ns
+def _identity(state: os.stat_result) -> tuple[int, int, int, int]:
+    return state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns  # the last cannot be set back
 
 
 class LocalFolder(Folder):

@@ -223,8 +223,7 @@ def _arrange(run: Run, checked: Sequence[Checked], named: Sequence[Reading], ord
         for place, index in zip(places, indices, strict=True)
         if index not in reasons
     ]
-    used = [each for index, each in enumerate(checked) if index in indices and index not in reasons]
-    averages = note_of_averages(used)
+    averages = note_of_averages([checked[index] for index in indices if index not in reasons])
     told = [place for place in order.places if place is not None]
     skipped = [Skipped(checked[index].member.name, reason) for index, reason in sorted(reasons.items())]
     return Trajectory(
@@ -259,7 +258,8 @@ def _notes(run: Run, order: Order, told: Sequence[int], differences: Sequence[st
 
 
 def _nothing_usable(run: Run, checked: Sequence[Checked], order: Order) -> SourceError:
-    failed = [each for each in checked if each.error is not None]
+    ranked = sorted(zip(checked, order.places, strict=True), key=lambda each: each[1] is None)  # those of a step first
+    failed = [each for each, _ in ranked if each.error is not None]
     names = listed([printable(each.member.name, limit=80) for each in checked[:5]])
     for each in failed[:1]:
         error = each.error

@@ -62,8 +62,17 @@ def choices(folder: Folder) -> list[str]:
 
 
 def choosing(error: SourceError, name: str, files: list[str]) -> SourceError:
-    """The error for the folder of a step with several files of weights, with the pattern that takes one of them."""
-    template = template_of([name]) or name
+    """The error for the folder of a step with several files of weights, with the pattern that takes one of them.
+
+    Args:
+        error: what opening the folder said.
+        name: the folder, as the run calls it.
+        files: what may be meant, the likeliest first.
+    """
+    template = template_of([name])
+    if template is None:
+        chosen = printable(f"{name}/{files[0]}", limit=200)
+        return SourceError(error.source, error.problem, f"give a list of the files to take, such as {chosen}")
     pattern = f"pattern={printable(f'{template}/{files[0]}', limit=200)!r}"
     if all(RANK.search(file) for file in files):
         remedy = f"each rank may hold a part: join them first, or take one with {pattern}"

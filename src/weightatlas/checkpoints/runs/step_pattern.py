@@ -6,13 +6,13 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from weightatlas.checkpoints.runs.steps import LONGEST, parse_number
+from weightatlas.checkpoints.runs.steps import LONGEST, parse_number, read_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _STEP: Final = r"(?P<step>[0-9]+(?:\.[0-9]+)?(?:[eE]\+?[0-9]+|[kKmMbBtT]?))"
-_DIGITS: Final = re.compile(r"[0-9]+")
+_NUMBER: Final = re.compile(r"[0-9]+(?:\.[0-9]+)?(?:e\+?[0-9]+|[kmbt])?(?![a-z])|[0-9]+", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,21 +71,27 @@ def compile_pattern(text: str) -> StepPattern:
 def template_of(names: Sequence[str], others: Sequence[str] = ()) -> str | None:
     """The template that finds a step of its own in each of some names and in none of the others; None if none does.
 
+    Numbers beside the step become "*" where names differ in them, or where there is one name alone.
+
     Example:
         >>> template_of(["G_1000.pth", "G_2000.pth"], ["D_1000.pth", "D_2000.pth"])
         'G_{step}.pth'
+        >>> template_of(["epoch=3-step=1000"])
+        'epoch=*-step={step}'
     """
     first = names[0]
-    if len(first) > LONGEST or "{step}" in first or "*" in first:
+    if len(first) > LONGEST or "{" in first or "*" in first:
         return None
-    for digits in reversed(list(_DIGITS.finditer(first))):
-        text = f"{first[: digits.start()]}{{step}}{first[digits.end() :]}"
-        pattern = compile_pattern(text)
-        steps = {pattern.step(name) for name in names}
-        if (
-            None not in steps
-            and len(steps) == len(names)
-            and not any(pattern.step(other) is not None for other in others)
-        ):
-            return text
+    told = read_name(first)
+    for found in reversed(list(_NUMBER.finditer(first))):
+        before, after = first[: found.start()], first[found.end() :]
+        exact, starred = f"{before}{{step}}{after}", f"{_NUMBER.sub('*', before)}{{step}}{_NUMBER.sub('*', after)}"
+        for text in (exact, starred) if len(names) > 1 else (starred,):
+            pattern = compile_pattern(text)
+            steps = [pattern.step(name) for name in names]
+            if told.tells and steps[0] not in {told.step, told.epoch} - {None}:
+                continue
+            is_each_found = None not in steps and len(set(steps)) == len(names)
+            if is_each_found and all(pattern.step(other) is None for other in others):
+                return text
     return None

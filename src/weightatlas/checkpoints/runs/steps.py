@@ -105,8 +105,8 @@ def parse_number(text: str) -> int | None:
     """A whole number as names write it, with k, M, B or T for its multiples or a power of ten; None where it is none.
 
     Example:
-        >>> parse_number("0001000"), parse_number("10k"), parse_number("1.5M"), parse_number("1.5e4"), parse_number("v2")
-        (1000, 10000, 1500000, 15000, None)
+        >>> parse_number("0001000"), parse_number("10k"), parse_number("1.5M"), parse_number("2e3"), parse_number("v2")
+        (1000, 10000, 1500000, 2000, None)
     """
     match = re.fullmatch(r"([0-9]{1,15})(?:\.([0-9]{1,6}))?(?:([kmbt]?)|e\+?([0-9]{1,2}))", text, re.IGNORECASE)
     if match is None or (match[2] is not None and not (match[3] or match[4])):
