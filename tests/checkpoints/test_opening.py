@@ -121,6 +121,13 @@ def test_a_zip_of_something_else_is_said(tmp_path: Path) -> None:
     assert "zip" in refused(target).problem
 
 
+def test_an_exported_program_is_said(tmp_path: Path) -> None:
+    target = tmp_path / "net.pt2"
+    with zipfile.ZipFile(target, "w") as archive:
+        archive.writestr("net/archive_format", "pt2")
+    assert "torch.export" in refused(target).problem
+
+
 def test_a_missing_file_is_said_with_near_names(files: dict[str, Path]) -> None:
     error = refused(files["zip.pt"].with_name("zipp.pt"))
     assert error.problem == "no such file"

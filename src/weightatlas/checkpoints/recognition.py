@@ -46,6 +46,9 @@ def claimed_format(filename: str) -> str | None:
 
 def describe_content(source: str, head: bytes, claimed: str | None) -> SourceError:
     """The error for a file that no format takes."""
+    if head.startswith(b"PK") and source.endswith(".pt2"):
+        problem = "a torch.export archive, a program with its weights"
+        return SourceError(source, problem, "open it with weightatlas.evaluation.open_model, or save its state_dict")
     for signature, problem, remedy in _SIGNATURES:
         if head.startswith(signature):
             return SourceError(source, problem, remedy)
