@@ -46,12 +46,9 @@ def claimed_format(filename: str) -> str | None:
 
 def describe_content(source: str, head: bytes, claimed: str | None) -> SourceError:
     """The error for a file that no format takes."""
-    if head.startswith(b"PK") and source.endswith(".pt2"):
-        problem = "a torch.export archive, a program with its weights"
-        return SourceError(source, problem, "open it with weightatlas.evaluation.open_model, or save its state_dict")
-    for signature, problem, remedy in _SIGNATURES:
-        if head.startswith(signature):
-            return SourceError(source, problem, remedy)
+    known = _signed(source, head)
+    if known is not None:
+        return known
     text = head.lstrip()[:200].lower()
     if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
         return SourceError(source, "a web page, no weights", "download it from a link to the file itself")
@@ -64,6 +61,17 @@ def describe_content(source: str, head: bytes, claimed: str | None) -> SourceErr
             source, f"its name says {claimed}, its content is not: truncated or another format", _DOWNLOAD
         )
     return SourceError(source, "no format known here", "give safetensors, PyTorch, .npz, HDF5, ONNX or GGUF")
+
+
+def _signed(source: str, head: bytes) -> SourceError | None:
+    """The error for a file whose first bytes are a signature."""
+    if head.startswith(b"PK") and source.endswith(".pt2"):
+        problem = "a torch.export archive, a program with its weights"
+        return SourceError(source, problem, "open it with weightatlas.evaluation.open_model, or save its state_dict")
+    for signature, problem, remedy in _SIGNATURES:
+        if head.startswith(signature):
+            return SourceError(source, problem, remedy)
+    return None
 
 
 def describe_special(mode: int) -> str:

@@ -91,6 +91,12 @@ class Net(keras.Model):
 net = Net()
 net(np.zeros((1, 8, 8, 3), "float32"))
 net.save_weights(sys.argv[1] + "/subclassed.weights.h5")
+parts = [keras.Input((8, 8, 3))]
+for number in range(12):
+    parts.append(layers.Conv2D(32, 3, padding="same", use_bias=False, name=f"k{number}"))
+    parts.append(layers.BatchNormalization(name=f"b{number}"))
+parts += [layers.GlobalAveragePooling2D(), layers.Dense(40, name="a")]
+keras.Sequential(parts).save_weights(sys.argv[1] + "/sequential.weights.h5")
 half = keras.Sequential([keras.Input((4,)), layers.Dense(3, dtype="bfloat16", name="half")])
 half.save_weights(sys.argv[1] + "/half.weights.h5")
 np.save(sys.argv[1] + "/half.npy", keras.ops.convert_to_numpy(keras.ops.cast(half.layers[0].kernel, "float32")))
@@ -186,6 +192,16 @@ def test_a_subclassed_networks_lists_are_no_layers(networks: Path) -> None:
     assert found["one", "0"].shape == (3,)
     assert found["two.conv2d_1", "weight"].shape == (5, 3, 3, 3)
     assert found["two.batch_normalization_3", "running_var"].shape == (5,)
+
+
+def test_weights_alone_stand_in_the_order_in_which_they_were_written(networks: Path) -> None:
+    """By path, batch normalizations would come first. HDF5 gathers small arrays: a few stand early."""
+    layers = list(dict.fromkeys(info.layer for info in opened(networks / "sequential.weights.h5").info.values()))
+    assert [layer for layer in layers if layer[0] == "k"] == [f"k{number}" for number in range(12)]
+    assert [layer for layer in layers if layer[0] == "b"] == [f"b{number}" for number in range(12)]
+    assert layers[-1] == "a"
+    written = [f"{kind}{number}" for number in range(12) for kind in "kb"] + ["a"]
+    assert max(abs(written.index(layer) - place) for place, layer in enumerate(layers)) <= 4
 
 
 def test_bfloat16_weights_keep_their_type(networks: Path) -> None:

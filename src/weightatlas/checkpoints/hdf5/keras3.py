@@ -28,7 +28,6 @@ STATE: Final = frozenset(
     {"optimizer", "_optimizer", "metrics", "_metrics", "compiled_metrics", "_compile_metrics", "_loss_tracker"}
 )
 """What training keeps beside the weights, at the top of a file."""
-SMALL: Final = 2048  # bytes: HDF5's default block of small data
 CONTAINERS: Final = frozenset({"layers", "_layer_checkpoint_dependencies"})
 """Where the layers of a functional or sequential network stand, in their order."""
 _NUMBERS: Final = re.compile(r"(\d+)")
@@ -125,43 +124,22 @@ def _headers(file: Hdf5, arrays: list[Array], path: str, kind: str, config: Laye
 
 def _written(file: Hdf5, groups: Mapping[str, list[str]]) -> dict[str, int]:
     """Layers of a functional or sequential network by where their last arrays lie; nothing where that is not known."""
-    ends: dict[str, float] = {}
-    moments = _moments(file)
+    ends: dict[str, int] = {}
     for group, names in groups.items():
-        written = [moments.get(name) for name in names if file.arrays[name].nbytes]
-        known = [moment for moment in written if moment is not None]
+        offsets = [file.arrays[name].offset for name in names if file.arrays[name].nbytes]
+        known = [offset for offset in offsets if offset is not None]
         container, _, inner = group.partition("/")
-        if len(known) < len(written) or container not in CONTAINERS:
+        if len(known) < len(offsets) or container not in CONTAINERS:
             return {}
         layer = f"{container}/{inner.partition('/')[0]}"
         ends[layer] = max([*known, ends.get(layer, 0)])
-    places: dict[str, tuple[float, int]] = {}
-    last: dict[str, float] = {}
+    places: dict[str, tuple[int, int]] = {}
+    last: dict[str, int] = {}
     for number, layer in enumerate(sorted(ends, key=_natural)):
         kind = _NUMBERS.split(layer)[0].rstrip("_") if layer[-1].isdecimal() else layer
         last[kind] = max(last.get(kind, 0), ends[layer])
         places[layer] = (last[kind], number)
     return {layer: number for number, layer in enumerate(sorted(places, key=places.__getitem__))}
-
-
-def _moments(file: Hdf5) -> dict[str, float]:
-    """Where arrays would lie had each been put at the end of the file, by name.
-
-    Small ones fill a block while others come behind it; they are spread over the bytes up to the next block.
-    """
-    placed = sorted(
-        ((array.offset, array) for array in file.arrays.values() if array.offset is not None),
-        key=lambda pair: pair[0],
-    )
-    moments = {array.name: float(offset) for offset, array in placed}
-    small = [(offset, array) for offset, array in placed if 0 < array.nbytes < SMALL]
-    starts = [n for n, (at, _) in enumerate(small) if not n or at != small[n - 1][0] + small[n - 1][1].nbytes]
-    for start, stop in zip(starts, [*starts[1:], len(small)], strict=True):
-        begin = small[start][0]
-        end = small[stop][0] if stop < len(small) else placed[-1][0] + placed[-1][1].nbytes
-        stretch = (end - begin) / (small[stop - 1][0] + small[stop - 1][1].nbytes - begin)
-        moments.update({array.name: begin + (at + array.nbytes - begin) * stretch for at, array in small[start:stop]})
-    return moments
 
 
 def _place(group: str, order: Mapping[str, int]) -> int:
