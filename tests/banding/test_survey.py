@@ -269,7 +269,8 @@ def test_squeezenet_slides_band_where_the_notes_say(reference: Path) -> None:
 
 
 def test_an_image_is_taken_for_no_kernel() -> None:
-    result = survey({"conv.weight": torch.zeros(1, 1, 300, 300), "stem.weight": torch.randn(16, 3, 3, 3)})
+    state = {"conv.weight": torch.zeros(1, 1, 300, 300), "stem.weight": torch.randn(16, 3, 3, 3)}
+    result = survey(open_checkpoint(state))
     reasons = {row["layer"]: row["skipped"] for row in result.rows()}
     assert reasons["stem"] is None
     assert "images, no kernels" in str(reasons["conv"])
