@@ -106,7 +106,7 @@ NAMES: Final[dict[str, str]] = {
     "a name with a path": "../../../etc/passwd",
     "an empty name": "",
     "a name of line breaks": "\n\u2028\u2029\x85",
-    "a name with an option": "--output=/tmp/x",
+    "a name with an option": "--output=evil",
     "a name with a template": "{{ 7 * 7 }}${7*7}{% include 'x' %}%s%n",
 }
 """Names that are honest to the format and hostile to whoever prints them: listed, exactly as they are."""

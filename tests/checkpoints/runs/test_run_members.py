@@ -119,7 +119,7 @@ def test_a_listed_folder_tells_its_trainers_state(tmp_path: Path) -> None:
 
 
 def test_urls_and_zoos_are_not_local() -> None:
-    sources = ["s3://bucket/step1.pt", "hf://org/repo@step2", "timm:resnet18", "file:///tmp/step1.pt"]
+    sources = ["s3://bucket/step1.pt", "hf://org/repo@step2", "timm:resnet18", "file:///runs/step1.pt"]
     found = members_of_list(sources, Access())
     assert [member.is_local for member in found] == [False, False, False, True]
 
