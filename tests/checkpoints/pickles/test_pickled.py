@@ -290,3 +290,47 @@ def test_deep_nesting_is_read_and_let_go(tmp_path: Path) -> None:
         (found,) = found
         count += 1
     assert count == depth
+
+
+def attribute_of(target: bytes, name: str) -> bytes:
+    """A pickle that asks for an attribute, as Python 3.11.2 names a member of an enumeration."""
+    return b"c__builtin__\ngetattr\n(" + target + b"V" + name.encode() + b"\ntR."
+
+
+def test_a_member_of_an_enumeration_is_a_longer_name(tmp_path: Path) -> None:
+    member = read(attribute_of(b"cmypackage\nColour\n", "RED"), tmp_path)
+    assert isinstance(member, Global)
+    assert member.path == "mypackage.Colour.RED"
+    assert read(attribute_of(b"cmypackage\nColour\n", "RED"), tmp_path, {"mypackage.Colour"}).path == member.path
+
+
+def test_a_method_of_an_object_is_a_record(tmp_path: Path) -> None:
+    method = read(attribute_of(b"cmypackage\nThing\n(tR", "forward"), tmp_path)
+    assert isinstance(method, Call)
+    assert method.path == "__builtin__.getattr"
+
+
+@pytest.mark.parametrize(
+    ("target", "name"),
+    [
+        (b"cos\npath\n", "join"),
+        (b"ctorch\nos\n", "system"),
+        (b"cmypackage\nThing\n", "__subclasses__"),
+        (b"cmypackage\nThing\n(tR", "__class__"),
+        (b"I7\n", "real"),
+    ],
+)
+def test_an_attribute_that_leads_to_code_is_refused(target: bytes, name: str, tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="could run code"):
+        read(attribute_of(target, name), tmp_path)
+
+
+def test_what_an_attribute_names_is_never_called(tmp_path: Path) -> None:
+    method = attribute_of(b"cmypackage\nThing\n(tR", "forward").removesuffix(b".")
+    with pytest.raises(SourceError, match="could run code"):
+        read(method + b"(tR.", tmp_path)
+
+
+def test_only_attributes_of_admitted_classes_pass(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="no place in it"):
+        read(attribute_of(b"cmypackage\nColour\n", "RED"), tmp_path, {"mypackage.Other"})

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from weightatlas.checkpoints.bounded_json import bounded_json
-from weightatlas.checkpoints.contents import Span
+from weightatlas.checkpoints.contents import Header, Span
 from weightatlas.checkpoints.dtypes import ITEM_SIZES, numpy_name
 from weightatlas.checkpoints.hdf5.hdf5_process import SHARED
 from weightatlas.checkpoints.hdf5.hdf5_walk import CHUNK_LIMIT, boxes
@@ -112,6 +112,28 @@ class Hdf5:
         if array.offset is None or not array.nbytes:
             return None
         return Span(self.part.blob, array.offset, big_endian=array.kind.startswith(">"))
+
+    def header(
+        self,
+        array: Array,
+        name: str,
+        key: str,
+        *,
+        axes: tuple[int, ...] | None = None,
+        merge: tuple[int, ...] | None = None,
+    ) -> Header:
+        """An array as a tensor of that name and key, turned to torch's order by `axes` and `merge`."""
+        return Header(
+            name,
+            key,
+            array.shape,
+            str(array.dtype),
+            array.nbytes,
+            self.part.blob.name,
+            span=self.span(array.name),
+            axes=axes,
+            merge=merge,
+        )
 
     def read(self, name: str) -> torch.Tensor:
         """Unpack an array, piece by piece.

@@ -45,8 +45,6 @@ def open_arrays(file: Hdf5) -> Contents:
         if reason is not None:
             skipped.append(Skipped(name, reason))
             continue
-        key = name.replace("/", ".")
-        place = file.part.blob.name
-        headers.append(Header(name, key, array.shape, str(array.dtype), array.nbytes, place, file.span(name)))
+        headers.append(file.header(array, name, name.replace("/", ".")))
     note = "an HDF5 file that Keras did not write; its arrays are taken by their paths"
     return Contents("HDF5", headers, file.read, skipped=skipped, notes=[note])

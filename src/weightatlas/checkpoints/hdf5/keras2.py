@@ -96,17 +96,8 @@ def _list_layer(
         array = file.arrays[_inside(f"{group}/{weight}")]
         config = layers.get(f"{layer}/{inner}") or layers.get(layer)
         axes, merge = kernel_order(parameter, shape, _kind(inner, weight, config))
-        yield Header(
-            f"{layer}/{weight}",
-            f"{module_path(layer, inner)}.{parameter}",
-            shape,
-            str(array.dtype),
-            array.nbytes,
-            file.part.blob.name,
-            span=file.span(array.name),
-            axes=axes,
-            merge=merge,
-        )
+        key = f"{module_path(layer, inner)}.{parameter}"
+        yield file.header(array, f"{layer}/{weight}", key, axes=axes, merge=merge)
 
 
 def _kind(inner: str, weight: str, config: LayerConfig | None) -> KernelKind:

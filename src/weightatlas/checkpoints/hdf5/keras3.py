@@ -109,17 +109,8 @@ def _headers(file: Hdf5, arrays: list[Array], path: str, kind: str, config: Laye
             equation="" if config is None else config.equation,
         )
         axes, merge = kernel_order(parameter, array.shape, kernel) if name else (None, None)
-        yield Header(
-            array.name,
-            f"{module_path(path, inner)}.{parameter}".lstrip("."),
-            array.shape,
-            str(array.dtype),
-            array.nbytes,
-            file.part.blob.name,
-            span=file.span(array.name),
-            axes=axes,
-            merge=merge,
-        )
+        key = f"{module_path(path, inner)}.{parameter}".lstrip(".")
+        yield file.header(array, array.name, key, axes=axes, merge=merge)
 
 
 def _written(file: Hdf5, groups: Mapping[str, list[str]]) -> dict[str, int]:
