@@ -69,6 +69,22 @@ def test_the_papers_network_takes_its_options_and_the_seed() -> None:
     assert not first.training
 
 
+@pytest.mark.parametrize(
+    ("name", "layer", "shape"),
+    [
+        ("weightatlas:alexnet?width=.125&input_size=24&classes=4&dropout=0", "conv2.weight", (32, 6, 5, 5)),
+        ("weightatlas:branched?branches=4&width=.5&input_size=24&classes=4", "conv2.weight", (64, 8, 5, 5)),
+        ("weightatlas:branched?branches=1&input_size=24&classes=4&head=masks-3", "head.logits", (3, 6, 6)),
+    ],
+)
+def test_the_other_networks_take_their_options_and_the_seed(name: str, layer: str, shape: tuple[int, ...]) -> None:
+    first, second, other = (open_model(name, seed=seed).state_dict()[layer] for seed in (0, 0, 1))
+    assert first.shape == shape
+    assert torch.equal(first, second)
+    assert not torch.equal(first, other)
+    assert open_model(name)(torch.zeros(2, 3, 24, 24)).shape == (2, 4)
+
+
 def test_a_module_passes_through_in_evaluation_mode() -> None:
     model = nn.Sequential(nn.Linear(2, 2), nn.Dropout())
     assert open_model(model) is model
@@ -98,7 +114,10 @@ def test_no_model_says_what_there_is(tmp_path: Path) -> None:
         ("tim:resnet18", "did you mean timm:resnet18"),
         ("torchvison:resnet18?num_classes=2", "did you mean torchvision:resnet18"),
         ("timm:resnt18?pretrained=false", "did you mean resnet18"),
-        ("weightatlas:banded", "there is weightatlas:simplified"),
+        ("weightatlas:banded", "there is weightatlas:simplified, weightatlas:alexnet, weightatlas:branched"),
+        ("weightatlas:alexnet?input_size=5", "too small"),
+        ("weightatlas:branched?branches=3", "branches must be one of 1, 2, 4, not 3"),
+        ("weightatlas:branched?classes=-1", "cannot be built"),
         ("weightatlas:simplified?groups=large", "groups=large is unknown; there is article and small"),
         ("weightatlas:simplified?colour=red", "check its options"),
         ("weightatlas:simplified?input_size=10", "cannot be built"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from cyclopts import App, CycloptsError
 
@@ -13,13 +13,16 @@ from weightatlas import __version__
 from weightatlas.cli.atlas import atlas
 from weightatlas.cli.banding import banding
 from weightatlas.cli.bus_errors import leave_on_bus_errors
+from weightatlas.cli.config_file import fill_from_file
 from weightatlas.cli.demo import demo
 from weightatlas.cli.doctor import doctor
 from weightatlas.cli.layers import layers
 from weightatlas.cli.reporting import UsageError, report
+from weightatlas.errors import WeightatlasError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from inspect import BoundArguments
 
 DONE: Final = 0
 FAILED: Final = 1
@@ -39,6 +42,12 @@ app = App(
 )
 for command in (layers, banding, atlas, demo, doctor):
     app.command(command)
+app.command(
+    "weightatlas.cli.train:train",
+    name="train",
+    help="Train one network, changed or not, and keep the run: checkpoints, metrics, manifest.",
+    config=fill_from_file,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -51,11 +60,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command and say how it ended."""
     try:
-        outcome = app(arguments, exit_on_error=False, print_error=False)
+        command, bound = _parsed(arguments)
+        outcome = command(*bound.args, **bound.kwargs)
         sys.stdout.flush()
     except (CycloptsError, UsageError) as error:
         report(error)
         return USAGE
+    except WeightatlasError as error:
+        report(error)
+        return FAILED
     except KeyboardInterrupt:
         report("interrupted")
         return INTERRUPTED
@@ -67,3 +80,18 @@ def run(arguments: Sequence[str]) -> int:
         report(f"{place}: {error.strerror}" if place else error)
         return FAILED
     return outcome if isinstance(outcome, int) else DONE
+
+
+def _parsed(arguments: Sequence[str]) -> tuple[Callable[..., Any], BoundArguments]:
+    """Find the command and what it is called with.
+
+    Raises:
+        UsageError: a group of options makes no sense together, as its dataclass says.
+    """
+    try:
+        command, bound, _ = app.parse_args(arguments, exit_on_error=False, print_error=False)
+    except WeightatlasError:
+        raise
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    return command, bound

@@ -32,6 +32,7 @@ PURPOSES: Final = {
     "jaxtyping": "shapes in signatures",
     "jinja2": "the page",
     "joblib": "parallel work",
+    "lightning-fabric": "training",
     "numba": "fast loops",
     "numpy": "arrays",
     "pandas": "data frames",

@@ -6,21 +6,33 @@ The readers need nothing for training; `weightatlas.evaluation.open_data` choose
 from __future__ import annotations
 
 from weightatlas.data.arrays import read_arrays
+from weightatlas.data.augmentation import Augmentation
 from weightatlas.data.cifar import read_cifar
 from weightatlas.data.decoding import Fit, decode_image
 from weightatlas.data.examples import Examples
+from weightatlas.data.feed import Feed
 from weightatlas.data.image_folder import read_image_folder
 from weightatlas.data.normalisation import NORMALIZATIONS, Normalization, normalised
 from weightatlas.data.parquet import read_parquet
+from weightatlas.data.prefetch import Prefetched
+from weightatlas.data.resident_feed import ResidentFeed
+from weightatlas.data.scene_feed import SceneFeed
 from weightatlas.data.scenes import Scenes
+from weightatlas.data.streamed_feed import StreamedFeed
 from weightatlas.data.svhn import read_svhn
 
 __all__ = [
     "NORMALIZATIONS",
+    "Augmentation",
     "Examples",
+    "Feed",
     "Fit",
     "Normalization",
+    "Prefetched",
+    "ResidentFeed",
+    "SceneFeed",
     "Scenes",
+    "StreamedFeed",
     "decode_image",
     "normalised",
     "read_arrays",

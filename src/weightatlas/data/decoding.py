@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import io
+import re
+import threading
 import warnings
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
 FORMATS: Final = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "PPM", "TIFF")
 LARGEST: Final = 64_000_000
 """The most pixels of an image, before and after resizing: 192 MB of them."""
+
+PILLOW: Final = r"PIL\."
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +101,41 @@ def fitted(image: Image.Image, fit: Fit) -> Image.Image:
     return image
 
 
-@contextmanager
-def quiet_decoding() -> Iterator[None]:
+class _Quiet:
+    """A filter of warnings that stands while any thread decodes.
+
+    Filters are the process's own. `warnings.catch_warnings` would save and put back all of them, and threads that end
+    in another order than they began would leave the wrong ones.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._threads = 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._threads += 1
+            if self._threads == 1:
+                warnings.filterwarnings("ignore", module=PILLOW)
+
+    def __exit__(self, *_error: object) -> None:
+        with self._lock:
+            self._threads -= 1
+            entry = ("ignore", None, Warning, re.compile(PILLOW), 0)
+            filters = cast("list[Any]", warnings.filters)
+            if not self._threads and entry in filters:
+                filters.remove(entry)
+
+
+_QUIET: Final = _Quiet()
+
+
+def quiet_decoding() -> AbstractContextManager[None]:
     """Keep Pillow's remarks (odd metadata, large images) from becoming output: what matters of them is an error here.
 
-    The filter is the process's own, so it stands around a batch and not in a thread.
+    Threads may decode side by side; other libraries' warnings are left alone.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    return _QUIET
 
 
 def _check(width: int, height: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -79,6 +80,7 @@ class _Decoder:
         self.size = (0, 0)
         self.skipped: list[Skipped] = []
         self._failed: set[int] = set()
+        self._lock = threading.Lock()
         self._pixels: torch.Tensor | None = None
         self._known: torch.Tensor | None = None
 
@@ -136,8 +138,10 @@ class _Decoder:
         except SourceError:  # the file around the image is broken, not one image
             raise
         except Exception as error:  # noqa: BLE001 - a decoder raises nearly anything on a corrupt image
-            self._failed.add(number)
-            self.skipped.append(Skipped(self.title(number), f"cannot be decoded ({summary(error)})"))
+            with self._lock:
+                if number not in self._failed:
+                    self._failed.add(number)
+                    self.skipped.append(Skipped(self.title(number), f"cannot be decoded ({summary(error)})"))
             return None
 
     def _other_size(self, number: int, shape: Sequence[int]) -> SourceError:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from itertools import pairwise
+from dataclasses import dataclass, field, replace
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
 import torch
@@ -56,6 +56,15 @@ def held_in_memory(
         return inputs[numbers], numbers
 
     return Examples(name, fetch, targets, tuple(inputs.shape[1:]), None if classes is None else tuple(classes))
+
+
+def limited(examples: Examples, limit: int | None) -> Examples:
+    """The first `limit` of the examples; None is all."""
+    if limit is None or limit >= len(examples):
+        return examples
+    starts = [0, *accumulate(examples.blocks)]
+    blocks = tuple(min(stop, limit) - start for start, stop in pairwise(starts) if start < limit)
+    return replace(examples, targets=examples.targets[:limit], blocks=blocks)
 
 
 def in_order(examples: Examples, *, limit: int | None, seed: int | None) -> torch.Tensor:

@@ -52,5 +52,7 @@ def normalised(images: torch.Tensor, normalization: Normalization = "none") -> t
     if images.dtype != torch.uint8 or images.ndim < 3 or images.shape[-3] != 3:
         message = f"{normalization!r} is for images of three channels of bytes, not {images.dtype} {list(images.shape)}"
         raise ValueError(message)
-    mean, deviation = (torch.tensor(values)[:, None, None] for values in STATISTICS[normalization])
+    mean, deviation = (
+        torch.tensor(values, device=images.device)[:, None, None] for values in STATISTICS[normalization]
+    )
     return scaled.sub_(mean).div_(deviation)

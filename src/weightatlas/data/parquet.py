@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from itertools import accumulate
@@ -140,18 +141,20 @@ class _Groups:
         self.sizes = [shard.file.metadata.row_group(group).num_rows for shard, group in self.places]
         self.starts = [0, *accumulate(self.sizes)]
         self._kept: OrderedDict[int, Any] = OrderedDict()
-        self._current = -1
+        self._lock = threading.Lock()
 
     def content(self, number: int) -> bytes:
         """The bytes of one image."""
         group = self._group_of(number)
-        if group not in self._kept:
-            self._kept[group] = self._read(group)
-            while len(self._kept) > 1 and sum(array.nbytes for array in self._kept.values()) > GROUP_LIMIT:
-                self._kept.popitem(last=False)
-        else:
-            self._kept.move_to_end(group)
-        found = self._kept[group][number - self.starts[group]].as_py()
+        with self._lock:
+            if group not in self._kept:
+                self._kept[group] = self._read(group)
+                while len(self._kept) > 1 and sum(array.nbytes for array in self._kept.values()) > GROUP_LIMIT:
+                    self._kept.popitem(last=False)
+            else:
+                self._kept.move_to_end(group)
+            images = self._kept[group]
+        found = images[number - self.starts[group]].as_py()
         if not isinstance(found, bytes):
             message = "no bytes in its row"
             raise ValueError(message)  # noqa: TRY004 - one image is missing, which becomes a skipped row

@@ -4,19 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final, Literal, get_args
 
-import numpy as np
 import torch
+
+from weightatlas.data.seeds import derived_seed
 
 Label = Literal["top", "left", "set"]
 Split = Literal["train", "held-out"]
+Difficulty = Literal["easy", "medium", "hard"]
 LABELS: tuple[Label, ...] = get_args(Label)
 SPLITS: tuple[Split, ...] = get_args(Split)
 SMALLEST: Final = 12
 
 COLOURS: Final = ((2.0, -1.0, -1.0), (-1.0, 2.0, -1.0), (-1.0, -1.0, 2.0), (1.4, 1.4, -1.4))
 """The four kinds of object: red, green, blue and yellow on a background of zero mean."""
+
+
+@dataclass(frozen=True, slots=True)
+class Law:
+    """The figures in which difficulties differ.
+
+    Attributes:
+        jitter: how far a disc moves within its third, as a share of the side; at 1/3 the thirds touch.
+        radius: the smallest radius and by how much the largest exceeds it, as shares of the side.
+        strength: the faintest colour and by how much the strongest exceeds it.
+        covering: which disc covers which where two overlap: the "later", lower on "top", or any ("random").
+    """
+
+    jitter: float
+    radius: tuple[float, float]
+    strength: tuple[float, float]
+    covering: Literal["later", "random"]
+
+
+LAWS: Final[dict[Difficulty, Law]] = {
+    "easy": Law(0.16, (0.10, 0.04), (0.6, 0.6), "later"),
+    "medium": Law(0.25, (0.09, 0.03), (0.5, 0.5), "random"),
+    "hard": Law(1 / 3, (0.07, 0.03), (0.4, 0.4), "random"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +56,29 @@ class Scenes:
        $f = \sqrt{f_x^2 + f_y^2}$, without its mean, divided by the image's standard deviation.
     2. Kinds (P_0, P_1, P_2): ordered and distinct, uniform over the four of `COLOURS`; s: a uniform permutation of
        (0, 1, 2).
-    3. For j = 0, 1, 2: $y_j = S((j + .5)/3 + .16(u - .5))$, $x_j = S((s_j + .5)/3 + .16(u - .5))$,
-       $r_j = S(.10 + .04 u)$; with d the distance of a pixel's indices from (y_j, x_j), the mask is
-       $m = \sigma(2(r_j - d))$ and $I \leftarrow I (1 - m) + m (\text{colour}_{P_j} (.6 + .6 u) + .4 e)$.
+    3. For j = 0, 1, 2: $y_j = S((j + .5)/3 + a(u - .5))$, $x_j = S((s_j + .5)/3 + a(u - .5))$,
+       $r_j = S(r + \rho u)$; with d the distance of a pixel's indices from (y_j, x_j), the mask is
+       $m = \sigma(2(r_j - d))$ and $I \leftarrow I (1 - m) + m (\text{colour}_{P_j} (c + \gamma u) + .4 e)$.
     4. Label: "top", the kind of the topmost disc, P_0; "left", x_j and y_j exchanged, so that P_0 is the leftmost;
        "set", the kind that is missing, which no position tells: the control.
 
+    | difficulty | a | r | rho | c | gamma | order of step 3 |
+    |---|---|---|---|---|---|---|
+    | easy | .16 | .10 | .04 | .6 | .6 | j = 0, 1, 2 |
+    | medium | .25 | .09 | .03 | .5 | .5 | uniformly random |
+    | hard | 1/3 | .07 | .03 | .4 | .4 | uniformly random |
+
+    Harder scenes have less room between the thirds (a; when hard they touch, and a disc may stand anywhere), smaller
+    and fainter discs on the same background. The topmost disc lies in the upper third in all of them.
+
     The law of the images is exactly invariant under exchange of x and y (s goes to its inverse, which is as uniform);
     only the label knows up from left. So a network that bands horizontally on "top" and vertically on "left" took the
-    direction from its task. "top" and "set" draw the same images from the same seed.
+    direction from its task. Easy scenes have one exception, kept so that they stay as they were measured: where the
+    soft edges of two discs meet, the later covers the earlier. The product of their masks exceeds a tenth anywhere in 6
+    images of 10,000. "top" and "set" draw the same images from the same seed.
 
-    Going through it again gives the same batches. It holds no data: batches are made on `device` as they are asked for.
+    Going through it again gives the same batches, and each has a generator of its own: `drawn(number)` gives any of
+    them. It holds no data: batches are made on `device` as they are asked for.
 
     Attributes:
         label: which question the targets answer: "top", "left" or "set".
@@ -49,13 +88,14 @@ class Scenes:
         seed: fixes every batch, on one device and version of PyTorch.
         split: "train", or "held-out": a stream of its own, independent of the first.
         device: where the batches are made and lie.
+        difficulty: "easy", "medium" or "hard".
 
     Yields:
         Pairs: float32 images (batch, 3, size, size), of about zero mean and unit size, and int64 targets (batch,) from
         0 to 3.
 
     Raises:
-        ValueError: the label or split is unknown, or a size, batch or number of steps is too small.
+        ValueError: the label, split or difficulty is unknown, or a size, batch or number of steps is too small.
 
     **Source:** our own; a minimal task in which where a thing stands decides the answer, made to test the claim of
     Weight Banding (Petrov et al., Distill 2021) that networks band to keep position through global average pooling.
@@ -73,15 +113,14 @@ class Scenes:
     seed: int = 0
     split: Split = "train"
     device: str = "cpu"
+    difficulty: Difficulty = "easy"
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
-        if self.label not in LABELS:
-            message = f"label must be one of {', '.join(LABELS)}, not {self.label!r}"
-            raise ValueError(message)
-        if self.split not in SPLITS:
-            message = f"split must be one of {', '.join(SPLITS)}, not {self.split!r}"
-            raise ValueError(message)
+        for name, choices in (("label", LABELS), ("split", SPLITS), ("difficulty", tuple(LAWS))):
+            if getattr(self, name) not in choices:
+                message = f"{name} must be one of {', '.join(choices)}, not {getattr(self, name)!r}"
+                raise ValueError(message)
         if self.size < SMALLEST or self.batch < 1 or self.steps < 1:
             message = (
                 f"scenes need size >= {SMALLEST}, batch >= 1 and steps >= 1, "
@@ -104,12 +143,21 @@ class Scenes:
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Start a pass: the same batches every time."""
-        generator = torch.Generator(self.device).manual_seed(_stream(self.seed, self.split))
-        falloff = _falloff(self.size, self.device)
-        for _ in range(self.steps):
-            yield self._draw(generator, falloff)
+        return (self.drawn(number) for number in range(self.steps))
 
-    def _draw(self, generator: torch.Generator, falloff: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def drawn(self, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Draw the batch of a number, 0 or more, from a generator of its own: none before it is drawn.
+
+        Raises:
+            ValueError: the number is negative.
+        """
+        if number < 0:
+            message = f"batches are numbered from 0, not {number}"
+            raise ValueError(message)
+        seed = derived_seed(self.seed, SPLITS.index(self.split), number)
+        generator = torch.Generator(self.device).manual_seed(seed)
+        falloff = _falloff(self.size, self.device)
+
         def uniform(*shape: int) -> torch.Tensor:
             return torch.rand(self.batch, *shape, generator=generator, device=self.device)
 
@@ -117,14 +165,18 @@ class Scenes:
             return torch.randn(self.batch, *shape, generator=generator, device=self.device)
 
         size = self.size
+        law = LAWS[self.difficulty]
         kinds = uniform(4).argsort(dim=1)  # the three that are shown, then the one that is missing
         thirds = torch.stack([torch.arange(3, device=self.device).expand(self.batch, 3), uniform(3).argsort(dim=1)], 1)
-        centres = size * ((thirds + 0.5) / 3 + 0.16 * (uniform(2, 3) - 0.5))
-        radii = size * (0.10 + 0.04 * uniform(3))
-        across, along = centres.unbind(dim=1)
-        rows, columns = (along, across) if self.label == "left" else (across, along)
+        centres = size * ((thirds + 0.5) / 3 + law.jitter * (uniform(2, 3) - 0.5))
+        radii = size * (law.radius[0] + law.radius[1] * uniform(3))
+        colours = _colours(self.device)[kinds[:, :3]] * (law.strength[0] + law.strength[1] * uniform(3, 1))
+        rows, columns = centres.flip(1).unbind(1) if self.label == "left" else centres.unbind(1)
+        if law.covering == "random":
+            order = uniform(3).argsort(dim=1)
+            rows, columns, radii = (of_discs.gather(1, order) for of_discs in (rows, columns, radii))
+            colours = colours.gather(1, order[:, :, None].expand(-1, -1, 3))
         behind, shares = _layered(_discs(rows, columns, radii, size))
-        colours = torch.tensor(COLOURS, device=self.device)[kinds[:, :3]] * (0.6 + 0.6 * uniform(3, 1))
 
         background = torch.fft.irfft2(torch.fft.rfft2(normal(3, size, size)) * falloff, s=(size, size))
         strength = 0.7 / background.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()  # its mean is 0
@@ -150,6 +202,7 @@ def _layered(masks: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return (1 - first) * above_first, torch.cat([first * above_first, second * (1 - third), third], dim=1)
 
 
+@lru_cache(maxsize=8)
 def _falloff(size: int, device: str) -> torch.Tensor:
     """1 / f over the half plane of a real Fourier transform, 0 at f = 0."""
     down = torch.fft.fftfreq(size, device=device)[:, None]
@@ -159,7 +212,6 @@ def _falloff(size: int, device: str) -> torch.Tensor:
     return falloff
 
 
-def _stream(seed: int, split: Split) -> int:
-    """The seed of one split's generator: independent streams, whatever the seeds the user counts through."""
-    (state,) = np.random.SeedSequence(entropy=seed, spawn_key=(SPLITS.index(split),)).generate_state(1, np.uint64)
-    return int(state) >> 1  # a generator's seed is a signed 64-bit integer
+@lru_cache(maxsize=8)
+def _colours(device: str) -> torch.Tensor:
+    return torch.tensor(COLOURS, device=device)

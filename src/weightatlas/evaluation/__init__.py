@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from weightatlas.evaluation.batches import Data
 from weightatlas.evaluation.datasets import open_data
+from weightatlas.evaluation.feeds import feed_of
 from weightatlas.evaluation.load_report import Cast, LoadReport, Reshaped
 from weightatlas.evaluation.loading import load_checkpoint
 from weightatlas.evaluation.models import open_model
 
-__all__ = ["Cast", "Data", "LoadReport", "Reshaped", "load_checkpoint", "open_data", "open_model"]
+__all__ = ["Cast", "Data", "LoadReport", "Reshaped", "feed_of", "load_checkpoint", "open_data", "open_model"]

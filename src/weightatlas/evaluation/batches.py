@@ -11,12 +11,14 @@ import torch
 
 from weightatlas.data.examples import in_order
 from weightatlas.data.normalisation import normalised
+from weightatlas.data.seeds import derived_seed
 from weightatlas.errors import SourceError
 
 if TYPE_CHECKING:
     from weightatlas.checkpoints.checkpoint import Skipped
     from weightatlas.data.examples import Examples
     from weightatlas.data.normalisation import Normalization
+    from weightatlas.data.scenes import Scenes
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 
@@ -53,13 +55,29 @@ class Data:
         examples: how many there are in a pass, unreadable ones included; None where only going through tells.
         notes: what was assumed, one sentence each.
         epoch: the number of the next pass.
+        material: what the batches are made from: examples, scenes, or None for the user's own batches.
+        limit: how many examples of the material make a pass, the first ones; None is all.
+        normalization: what is done to the material's bytes.
 
     Yields:
         Pairs: float32 inputs (batch, ...) and targets (batch,), int64 for classes; from the user's own batches, what is
         in them.
     """
 
-    __slots__ = ("_batches", "_count", "_skipped", "classes", "epoch", "examples", "name", "notes", "shape")
+    __slots__ = (
+        "_batches",
+        "_count",
+        "_skipped",
+        "classes",
+        "epoch",
+        "examples",
+        "limit",
+        "material",
+        "name",
+        "normalization",
+        "notes",
+        "shape",
+    )
 
     def __init__(
         self,
@@ -72,6 +90,9 @@ class Data:
         classes: tuple[str, ...] | None = None,
         notes: tuple[str, ...] = (),
         skipped: list[Skipped] | None = None,
+        material: Examples | Scenes | None = None,
+        limit: int | None = None,
+        normalization: Normalization = "none",
     ) -> None:
         """Hold what starts a pass of an epoch, and what is known of it."""
         self.name = name
@@ -80,6 +101,9 @@ class Data:
         self.examples = examples
         self.notes = notes
         self.epoch = 0
+        self.material = material
+        self.limit = limit
+        self.normalization: Normalization = normalization
         self._batches = batches
         self._count = count
         self._skipped = [] if skipped is None else skipped
@@ -122,7 +146,7 @@ def batched(examples: Examples, batching: Batching) -> Data:
     def batches(epoch: int) -> Iterator[Batch]:
         order = numbers
         if batching.shuffle:
-            order = in_order(examples, limit=batching.limit, seed=_seed_of_pass(batching.seed, epoch))
+            order = in_order(examples, limit=batching.limit, seed=derived_seed(batching.seed, epoch))
         seen = 0
         for part in torch.split(order, batching.size):
             inputs, read = examples.fetch(part)
@@ -141,6 +165,9 @@ def batched(examples: Examples, batching: Batching) -> Data:
         classes=examples.classes,
         notes=examples.notes,
         skipped=examples.skipped,
+        material=examples,
+        limit=batching.limit,
+        normalization=batching.normalization,
     )
 
 
@@ -181,9 +208,3 @@ def _pair(name: str, batch: object) -> Batch:
         problem = "a batch has not as many inputs as targets, as two tensors"
         raise SourceError(name, problem, "give float inputs (batch, ...) and targets (batch,)")
     return inputs, targets
-
-
-def _seed_of_pass(seed: int, epoch: int) -> int:
-    """One seed of two numbers: streams of neighbouring seeds and epochs are independent."""
-    (state,) = np.random.SeedSequence(entropy=abs(seed), spawn_key=(epoch, int(seed < 0))).generate_state(1, np.uint64)
-    return int(state) >> 1  # a generator's seed is a signed 64-bit integer

@@ -13,7 +13,7 @@ from weightatlas.data.normalisation import NORMALIZATIONS, Normalization
 from weightatlas.errors import SourceError
 from weightatlas.evaluation.batches import Batching
 
-TEXTS: Final = ("split", "label", "image")
+TEXTS: Final = ("split", "label", "image", "difficulty")
 COUNTS: Final = ("batch_size", "limit", "size", "resize", "steps")
 ALWAYS: Final = ("batch_size", "seed", "limit")
 """What every kind of data takes, but the user's own batches."""
@@ -35,6 +35,7 @@ class Options:
         label: which labels, where there are several.
         image: the column of images, in Parquet.
         steps: batches of scenes in a pass.
+        difficulty: of scenes.
     """
 
     batch_size: int = 64
@@ -48,6 +49,7 @@ class Options:
     label: str | None = None
     image: str | None = None
     steps: int | None = None
+    difficulty: str | None = None
 
     @property
     def fit(self) -> Fit:

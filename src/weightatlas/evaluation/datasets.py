@@ -46,7 +46,7 @@ def open_data(
 ) -> Data:
     """Open data by name, as batches that can be gone through again and again.
 
-    - `scenes`: the built-in scenes, drawn on the fly; `?label=left&size=24&steps=400`.
+    - `scenes`: the built-in scenes, drawn on the fly; `?label=left&difficulty=hard&size=24&steps=400`.
     - `cifar10:PATH`, `cifar100:PATH` (`?label=coarse`), `svhn:PATH`: the folder they were unpacked to.
     - a folder of images with a sub-folder for each class; Parquet as the hub has it (`?label=COLUMN&image=COLUMN`); an
       `.npz` with `inputs` and `targets`.
@@ -58,8 +58,8 @@ def open_data(
     decoded are left out and listed in `skipped`.
 
     Args:
-        name: what to open. Every option here, and `label`, `image` and `steps`, may stand after a question mark: there
-            it counts.
+        name: what to open. Every option here, and `label`, `image`, `steps` and `difficulty`, may stand after a
+            question mark: there it counts.
         batch_size: examples in a batch.
         seed: fixes the order of shuffled passes, and the scenes.
         split: which part; None is "train" where there is one, else the only one there is.
@@ -151,16 +151,18 @@ READERS: Final[dict[str, Callable[[Path, Options], Examples]]] = {
 
 
 def _scenes(source: str, options: Options) -> Data:
-    refuse_others(source, options, ("split", "label", "size", "steps"))
+    refuse_others(source, options, ("split", "label", "size", "steps", "difficulty"))
     held_out = options.split in {"test", "held-out", "val", "validation"}
     if not held_out and options.split not in {None, "train"}:
         raise SourceError(source, f"no split {options.split!r}", "there is train and test")
     steps = options.steps or 400
     count = min(steps * options.batch_size, options.limit or steps * options.batch_size)
     label: Any = options.label or "top"
+    difficulty: Any = options.difficulty or "easy"
     try:
         scenes = Scenes(
             label,
+            difficulty=difficulty,
             size=options.size or 24,
             batch=options.batch_size,
             steps=-(-count // options.batch_size),
@@ -177,7 +179,16 @@ def _scenes(source: str, options: Options) -> Data:
             left -= len(targets)
 
     shape = (3, scenes.size, scenes.size)
-    return Data(source, batches, shape=shape, count=len(scenes), examples=count, classes=COLOUR_NAMES)
+    return Data(
+        source,
+        batches,
+        shape=shape,
+        count=len(scenes),
+        examples=count,
+        classes=COLOUR_NAMES,
+        material=scenes,
+        limit=count,
+    )
 
 
 COLOUR_NAMES: Final = ("red", "green", "blue", "yellow")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -17,10 +18,12 @@ from weightatlas.evaluation.exported import is_export, open_export
 from weightatlas.evaluation.loading import load_checkpoint
 from weightatlas.evaluation.transformers_folder import CONFIG, open_transformers
 from weightatlas.evaluation.user_code import call_by_name, is_code
+from weightatlas.nn.alexnet import AlexNet
+from weightatlas.nn.branched import BranchedNetwork
 from weightatlas.nn.networks import ARTICLE, SMALL, SimplifiedNetwork
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from weightatlas.checkpoints.checkpoint import Checkpoint
 
@@ -39,7 +42,8 @@ def open_model(
     - `timm:NAME` and `torchvision:NAME`: a zoo's network, pretrained unless `?pretrained=false` or a checkpoint is
       given; `timm:resnet50?num_classes=10`.
     - `weightatlas:simplified`: the network of Weight Banding; `?groups=small`, and `width`, `input_size`, `classes`,
-      `in_channels` and `head` as `SimplifiedNetwork` takes them.
+      `in_channels` and `head` as `SimplifiedNetwork` takes them. `weightatlas:alexnet` and `weightatlas:branched`, with
+      the options of `AlexNet` and of `BranchedNetwork`.
     - `package.module:callable`: your own code, imported (the current directory too) and called with the options after
       the question mark. It gives an `nn.Module`. This is the only name that runs code of yours.
     - a `.pt2` file of `torch.export.save`: a graph of torch's operators, run in the mode in which it was exported. What
@@ -124,16 +128,26 @@ def _without_download(source: str) -> str:
 def _own(source: str, seed: int) -> nn.Module:
     """One of the papers' networks."""
     name, _, query = source.partition(":")[2].partition("?")
-    if name != "simplified":
-        raise SourceError(source, f"there is no network {name[:80]!r}", f"there is {OWN}:simplified")
+    if name not in NETWORKS:
+        names = ", ".join(f"{OWN}:{known}" for known in NETWORKS)
+        raise SourceError(source, f"there is no network {name[:80]!r}", f"there is {names}")
     options = {"seed": seed, **parse_options(query)}
-    groups = options.pop("groups", "article")
-    if groups not in GROUPS:
-        raise SourceError(source, f"groups={groups} is unknown", f"there is {' and '.join(GROUPS)}")
     try:
-        return SimplifiedNetwork(GROUPS[groups], **options)
-    except (TypeError, ValueError) as error:
+        return NETWORKS[name](**options)
+    except (TypeError, ValueError, RuntimeError) as error:
         raise SourceError(source, f"cannot be built ({summary(error)})", "check its options") from error
+
+
+def _simplified(*, groups: str = "article", **options: Any) -> nn.Module:  # noqa: ANN401 - those of the class
+    if groups not in GROUPS:
+        message = f"groups={groups} is unknown; there is {' and '.join(GROUPS)}"
+        raise ValueError(message)
+    return SimplifiedNetwork(GROUPS[groups], **options)
+
+
+NETWORKS: Final[Mapping[str, Callable[..., nn.Module]]] = MappingProxyType(
+    {"simplified": _simplified, "alexnet": AlexNet, "branched": BranchedNetwork}
+)
 
 
 def _module(source: str, found: object) -> nn.Module:
@@ -156,4 +170,10 @@ def _no_such(text: str, word: str) -> SourceError:
 
 
 def _kinds() -> str:
-    return ", ".join((*(f"{zoo}:NAME" for zoo in ZOOS), f"{OWN}:simplified", "package.module:callable, a .pt2 export"))
+    return ", ".join(
+        (
+            *(f"{zoo}:NAME" for zoo in ZOOS),
+            *(f"{OWN}:{name}" for name in NETWORKS),
+            "package.module:callable, a .pt2 export",
+        )
+    )

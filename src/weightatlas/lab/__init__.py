@@ -2,7 +2,25 @@
 
 from __future__ import annotations
 
-from weightatlas.lab.demo import Demo, DemoNetwork, demo
-from weightatlas.lab.training import DivergedError, Recipe, TrainingRun, accuracy, train
+from weightatlas.lab.breakdown import DivergedError, OutOfMemoryError
+from weightatlas.lab.configuration import Configuration, Recipe, read_configuration
+from weightatlas.lab.devices import Devices
+from weightatlas.lab.interventions import intervene
+from weightatlas.lab.records import RunFolder
+from weightatlas.lab.running import Run, run
+from weightatlas.lab.training import Training, train
 
-__all__ = ["Demo", "DemoNetwork", "DivergedError", "Recipe", "TrainingRun", "accuracy", "demo", "train"]
+__all__ = [
+    "Configuration",
+    "Devices",
+    "DivergedError",
+    "OutOfMemoryError",
+    "Recipe",
+    "Run",
+    "RunFolder",
+    "Training",
+    "intervene",
+    "read_configuration",
+    "run",
+    "train",
+]

@@ -1,183 +1,265 @@
-"""One visible loop that trains a classifier: AdamW under a one-cycle learning rate, seeded and deterministic."""
+"""One visible loop that trains a classifier, on Lightning Fabric: seeded, saved as it goes, resumed bit for bit."""
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch.nn import functional
 
-from weightatlas.errors import WeightatlasError
+from weightatlas.errors import SourceError, WeightatlasError
+from weightatlas.evaluation.scoring import Score, logits_of, score_sums
+from weightatlas.lab.breakdown import broken_down, check_weights
+from weightatlas.lab.devices import Devices, open_fabric, over_processes, quiet_fabric
+from weightatlas.lab.journal import Journal
+from weightatlas.lab.optimisation import make_optimizer, rates, set_rates
+from weightatlas.lab.plan import Plan, kept_steps, make_plan
+from weightatlas.nn import synchronised
 from weightatlas.progress import Progress, silent
 
-Batch = tuple[torch.Tensor, torch.Tensor]
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
+    from weightatlas.data import Feed
+    from weightatlas.lab.configuration import Recipe
+    from weightatlas.lab.records import RunFolder
+    from weightatlas.result import Row
 
-class DivergedError(WeightatlasError, ArithmeticError):
-    """Training broke down: the loss is no longer a finite number."""
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """How a network is trained: AdamW, its learning rate raised for a share of the steps and then lowered (one cycle).
-
-    Attributes:
-        steps: batches seen.
-        learning_rate: its peak.
-        weight_decay: decoupled, as in AdamW, on every parameter.
-        warmup: share of the steps before the peak, above 0 and below 1.
-    """
-
-    steps: int
-    learning_rate: float = 3e-3
-    weight_decay: float = 0.01
-    warmup: float = 0.15
+Log = Callable[[Mapping[str, Any], int], None]
+EVALUATION_BATCH: Final = 256
+DEFAULT: Final = Devices()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TrainingRun:
-    """What a run of training was and how it went.
+class Training:
+    """How a run went.
 
     Attributes:
-        recipe: how the network was trained.
-        seed: what fixed the random choices of the loop.
-        losses: float64, (steps,): mean cross-entropy of each batch before its update, in nats.
-        accuracy: share of right answers on the data given to `evaluate`, 0 to 1; None without such data.
-        seconds: time the loop took, evaluation left out; None where the run was read back from a file.
+        plan: the updates that were made.
+        losses: float64, (steps,): mean cross-entropy of each batch before its update, in nats, label smoothing
+            included.
+        seconds: spent on updates, over all resumptions; evaluation and saving left out.
+        score: on the held-out data at the end; None without such data.
     """
 
-    recipe: Recipe
-    seed: int
+    plan: Plan
     losses: npt.NDArray[np.float64]
-    accuracy: float | None = None
-    seconds: float | None = None
+    seconds: float
+    score: Score | None
 
 
 def train(
     model: torch.nn.Module,
-    batches: Iterable[Batch],
+    feed: Feed,
+    recipe: Recipe,
     *,
-    steps: int,
-    learning_rate: float = 3e-3,
-    weight_decay: float = 0.01,
-    warmup: float = 0.15,
     seed: int = 0,
-    device: str | torch.device | None = None,
+    held_out: Feed | None = None,
+    folder: RunFolder | None = None,
+    saves: frozenset[int] = frozenset(),
+    keeps: frozenset[int] | None = None,
+    devices: Devices | Fabric = DEFAULT,
+    loggers: Sequence[Log] = (),
     progress: Progress = silent,
-    evaluate: Iterable[Batch] | None = None,
-) -> TrainingRun:
-    """Train a classifier in place on cross-entropy, and leave it on `device` in evaluation mode.
+) -> Training:
+    """Train a classifier in place on cross-entropy, and leave it in evaluation mode.
 
-    Each step takes the next batch, going through `batches` again when they end. The learning rate follows PyTorch's
-    `OneCycleLR`: cosine up from a 25th of its peak over `warmup * steps` steps, cosine down to nearly nothing, while
-    AdamW's first beta goes from .95 down to .85 and back.
+    Update k sees the examples that the plan names, draws its random numbers (augmentation, dropout) from (seed, k,
+    rank) and takes its learning rate from k: nothing depends on what ran before but weights and the optimiser's state.
+    So a run that goes on from a checkpoint gives the same bits, on one machine with one number of threads, and several
+    processes see the batches that one would, each its share.
 
     Args:
-        model: images to logits (batch, classes).
-        batches: pairs of float inputs (batch, ...) and int64 targets (batch,); must be re-iterable where it has fewer
-            than `steps`.
-        steps: updates, 2 or more.
-        learning_rate: its peak.
-        weight_decay: decoupled, on every parameter.
-        warmup: share of the steps before the peak, above 0 and below 1.
-        seed: fixes what the model draws while it trains, such as dropout; the global generator is left as it was. The
-            model's first weights and the batches have seeds of their own.
-        device: where to train; None is where the model lies.
-        progress: called after every step, with the loss.
-        evaluate: batches on which to measure accuracy at the end.
-
-    Returns:
-        The run; the same model, batches and seed give the same bytes on one machine with one number of threads.
+        model: inputs to logits (batch, classes), or to an object with `logits`.
+        feed: the training data.
+        recipe: how to train.
+        seed: fixes what is drawn while training; torch's generator is left as it was. The model's first weights and
+            the feed have seeds of their own.
+        held_out: data to score at every checkpoint that is kept, and at the end.
+        folder: where the run is kept, already held; a run that lies there goes on. None keeps nothing.
+        saves: after how many updates to save, so that a killed run can go on; the end is one of them.
+        keeps: after how many updates to save a checkpoint that stays; None is the end only.
+        devices: where to train, a GPU where there is one if left out; an open Fabric is used as it is.
+        loggers: called with each row of metrics and its step.
+        progress: called several times a second, with the loss.
 
     Raises:
-        DivergedError: the loss is NaN or infinite; the message says at which step and what to do.
-        ValueError: too few steps, a warm-up outside (0, 1), or `batches` is empty or has run out.
-
-    **Source:** AdamW: Loshchilov and Hutter, ICLR 2019; one cycle: Smith and Topin, 2018. The defaults are those that
-    train the built-in scenes.
+        DivergedError: the loss or a weight is NaN or infinite; the last good checkpoint is kept.
+        OutOfMemoryError: a batch does not fit; the message says what to lower.
+        SourceError: the plan does not fit the data, the folder's state does not fit the network, or the disk is full.
 
     Example:
-        >>> from weightatlas.data import Scenes
+        >>> from weightatlas.data import SceneFeed, Scenes
+        >>> from weightatlas.lab import Recipe
         >>> from weightatlas.nn import SMALL, SimplifiedNetwork
         >>> model = SimplifiedNetwork(SMALL, width=0.125, input_size=24, classes=4)
-        >>> train(model, Scenes("top", batch=8), steps=3).losses.shape
+        >>> train(model, SceneFeed(Scenes("top")), Recipe(steps=3, batch_size=8)).losses.shape
         (3,)
     """
-    recipe = Recipe(steps, learning_rate, weight_decay, warmup)
-    if steps < 2 or not 0 < warmup < 1:
-        message = f"training needs steps >= 2 and warmup between 0 and 1, not steps {steps} and warmup {warmup}"
-        raise ValueError(message)
-    where = torch.device(device) if device is not None else next(model.parameters()).device
-    model.to(where).train()
-    optimiser = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=steps, pct_start=warmup)
-    losses = np.empty(steps)
-    stream = _endless(batches)
-    start = time.perf_counter()
-    with torch.random.fork_rng(devices=[where] if where.type == "cuda" else ()):
-        torch.manual_seed(seed)
-        for step in range(steps):
-            inputs, targets = next(stream)
-            loss = functional.cross_entropy(model(inputs.to(where)), targets.to(where))
-            losses[step] = loss.item()
-            if not math.isfinite(losses[step]):
-                message = (
-                    f"the loss is {losses[step]} at step {step + 1} of {steps}; "
-                    f"check that the inputs are finite, or lower the learning rate ({learning_rate:g})"
-                )
-                raise DivergedError(message)
-            optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-            schedule.step()
-            progress(step + 1, steps, f"loss {losses[step]:.3f}")
-    seconds = time.perf_counter() - start
+    fabric = open_fabric(devices, recipe.precision) if isinstance(devices, Devices) else devices
+    plan = make_plan(recipe, feed.examples, source=feed.name)
+    journal = Journal(fabric, folder, loggers, plan, progress)
+    keeps = kept_steps(plan, "last", None) if keeps is None else keeps
+    run = _Run(
+        fabric=fabric,
+        model=model,
+        feed=feed,
+        held_out=held_out,
+        recipe=recipe,
+        plan=plan,
+        seed=seed,
+        folder=folder,
+        keeps=keeps,
+        journal=journal,
+    )
+    with _own_random_state(fabric):
+        for step in range(run.resume(), plan.steps):
+            with broken_down(recipe, step, folder):
+                loss, learning_rate = run.update(step)
+                journal.note(step + 1, loss, learning_rate)
+            if step + 1 in keeps or step + 1 in saves or step + 1 == plan.steps:
+                run.save(step + 1)
     model.eval()
-    return TrainingRun(recipe, seed, losses, None if evaluate is None else accuracy(model, evaluate), seconds)
+    return Training(plan, journal.losses(), journal.seconds, run.score())
 
 
-def accuracy(model: torch.nn.Module, batches: Iterable[Batch]) -> float:
-    """Measure the share of inputs whose largest logit is their target's, 0 to 1, in evaluation mode.
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Run:
+    """A model, its optimiser and its data, set up on the devices."""
 
-    Args:
-        model: inputs to logits (batch, classes); its mode is put back afterwards.
-        batches: pairs of float inputs (batch, ...) and int64 targets (batch,).
+    fabric: Fabric
+    model: torch.nn.Module
+    feed: Feed
+    held_out: Feed | None
+    recipe: Recipe
+    plan: Plan
+    seed: int
+    folder: RunFolder | None
+    keeps: frozenset[int]
+    journal: Journal
+    optimizer: torch.optim.Optimizer = field(init=False)
+    network: Any = field(init=False)
+    trained: Any = field(init=False)
 
-    Raises:
-        ValueError: there is no batch.
+    def __post_init__(self) -> None:
+        recipe = self.recipe
+        if recipe.synchronise:
+            self.model = synchronised(self.model)
+        if recipe.channels_last:
+            self.model = self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimizer = make_optimizer(self.model.parameters(), recipe)
+        with quiet_fabric():
+            network = cast("torch.nn.Module", torch.compile(self.model)) if recipe.compile else self.model
+            self.network, self.trained = self.fabric.setup(network, self.optimizer)
 
-    Example:
-        >>> accuracy(torch.nn.Identity(), [(torch.eye(4), torch.tensor([0, 1, 2, 0]))])
-        0.75
-    """
-    was_training = model.training
-    model.eval()
-    where = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-    right = seen = 0
-    with torch.no_grad():
-        for inputs, targets in batches:
-            answers = model(inputs.to(where)).argmax(dim=1)
-            right += int((answers == targets.to(where)).sum())
-            seen += len(targets)
-    model.train(was_training)
-    if not seen:
-        message = "there is no batch to measure accuracy on; give one or more"
-        raise ValueError(message)
-    return right / seen
+    def update(self, step: int) -> tuple[torch.Tensor, float]:
+        """Make one update; gives this process's share of the loss, on its device, and the learning rate."""
+        fabric, recipe = self.fabric, self.recipe
+        start, size = self.plan.batch(step)
+        now = rates(recipe, step, self.plan.steps)
+        set_rates(self.optimizer, now)
+        _seed_step(self.seed, step, fabric.global_rank)
+        inputs, targets = self.feed.batch(start, size, rank=fabric.global_rank, ranks=fabric.world_size)
+        inputs, targets = inputs.to(fabric.device, non_blocking=True), targets.to(fabric.device, non_blocking=True)
+        if recipe.channels_last and inputs.ndim == 4:
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
+        self.network.train()
+        self.trained.zero_grad()
+        total = torch.zeros((), device=fabric.device)
+        parts = max(1, min(recipe.accumulate, len(targets)))
+        for part, (images, answers) in enumerate(
+            zip(inputs.tensor_split(parts), targets.tensor_split(parts), strict=True)
+        ):
+            with nullcontext() if part == parts - 1 else fabric.no_backward_sync(self.network):
+                logits = logits_of(self.network(images), answers)
+                # DDP takes the mean over processes: each gives its share of the sum, whatever its share of the batch.
+                loss = functional.cross_entropy(
+                    logits.float(), answers, label_smoothing=recipe.label_smoothing, reduction="sum"
+                ) * (fabric.world_size / size)
+                fabric.backward(loss)
+            total += loss.detach()
+        if recipe.clip is not None:
+            fabric.clip_gradients(self.network, self.trained, max_norm=recipe.clip, error_if_nonfinite=False)
+        self.trained.step()
+        return total, now.learning_rate
+
+    def resume(self) -> int:
+        """Load the newest state of the folder, or save the first; gives how many updates it has seen."""
+        saved = self.folder.saved() if self.folder is not None else ()
+        if self.folder is None or not saved:
+            if 0 in self.keeps:
+                self.save(0)
+            return 0
+        step = saved[-1]
+        if step > self.plan.steps:
+            problem = f"it is at step {step} of a run of {self.plan.steps}"
+            raise SourceError(self.folder.path, problem, "name another folder")
+        record = self.folder.load(step, self.model, self.optimizer)
+        self.fabric.strategy.precision.load_state_dict(record["precision"])
+        self.journal.rewind(step, record["seconds"])
+        return step
+
+    def save(self, step: int) -> None:
+        """Write a checkpoint, once for all processes, and score it where it is to be kept.
+
+        What goes wrong for the process that writes is raised in all: none waits for one that has left.
+        """
+        if self.folder is None:
+            return
+        self.journal.flush()
+        score = self.score() if step in self.keeps and step < self.plan.steps else None
+        trouble: WeightatlasError | None = None
+        if self.fabric.is_global_zero:
+            try:
+                self._write(self.folder, step, score)
+            except WeightatlasError as error:
+                trouble = error
+        trouble = self.fabric.broadcast(trouble)
+        if trouble is not None:
+            raise trouble
+        self.journal.pause()
+
+    def _write(self, folder: RunFolder, step: int, score: Score | None) -> None:
+        check_weights(self.model, step, folder)
+        record = {"seconds": self.journal.seconds, "precision": self.fabric.strategy.precision.state_dict()}
+        folder.save(step, self.model, self.optimizer.state_dict(), record)
+        if score is not None:
+            self.journal.write([{"step": step, **score_row(score)}])
+        folder.forget(after=step, keep=self.keeps)
+
+    def score(self) -> Score | None:
+        """Score the network as it is on the held-out data, each process its share of the batches."""
+        return None if self.held_out is None else evaluate_together(self.fabric, self.model, self.held_out)
 
 
-def _endless(batches: Iterable[Batch]) -> Iterator[Batch]:
-    """Go through the batches again and again."""
-    while True:
-        empty = True
-        for batch in batches:
-            empty = False
-            yield batch
-        if empty:
-            message = "the batches are empty or ran out; give a re-iterable (a list, a loader), not a one-shot iterator"
-            raise ValueError(message)
+def evaluate_together(fabric: Fabric, model: torch.nn.Module, feed: Feed, *, examples: int | None = None) -> Score:
+    """Score a classifier on the first examples of a feed, or on all, each process its share of the batches."""
+    precision = fabric.strategy.precision
+    count = None if examples is None else -(-examples // EVALUATION_BATCH)
+    batches = islice(islice(feed.in_order(EVALUATION_BATCH), count), fabric.global_rank, None, fabric.world_size)
+    with precision.forward_context():
+        sums = score_sums(model, ((precision.convert_input(inputs), targets) for inputs, targets in batches))
+    loss, first, five, seen = over_processes(fabric, sums, "sum").tolist()
+    return Score(loss / seen, first / seen, five / seen, int(seen))
+
+
+def score_row(score: Score) -> Row:
+    """A score as fields of a row of metrics."""
+    return {"test_loss": score.loss, "test_accuracy": score.accuracy, "test_top5": score.top5}
+
+
+def _seed_step(seed: int, step: int, rank: int) -> None:
+    """Seed torch's generators, on every device, for one update of one process."""
+    (state,) = np.random.SeedSequence(entropy=seed, spawn_key=(step, rank)).generate_state(1, np.uint64)
+    torch.manual_seed(int(state) >> 1)
+
+
+def _own_random_state(fabric: Fabric) -> AbstractContextManager[None]:
+    devices = [fabric.device] if fabric.device.type == "cuda" else []
+    return torch.random.fork_rng(devices=devices)

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from string import ascii_lowercase
-from typing import Final, Literal, get_args
+from typing import Final
 
 import torch
 from torch import nn
 
+from weightatlas.nn.heads import HEADS, HeadName, build_head
 from weightatlas.nn.pooling import L2Pool2d
-
-Head = Literal["gap", "no-pooling", "x-pooling"]
-HEADS: tuple[Head, ...] = get_args(Head)
 
 SMALLEST_MAP: Final = 6
 LARGEST_MAP: Final = 8
@@ -73,12 +71,12 @@ class SimplifiedNetwork(nn.Module):
         input_size: side of the images.
         classes: outputs of the classifier.
         in_channels: channels of the images.
-        head: what stands between the last map and the classifier: "gap", the mean over positions (the baseline);
-            "no-pooling", all positions side by side; "x-pooling", the mean of each row, so that y is kept.
+        head: what stands between the last map and the classifier, one of `HEADS`, as `build_head` knows them.
         seed: fixes the initial weights (PyTorch's own initialisation); the global generator is left as it was.
 
     Attributes:
         pools: module name and step of each pool that is kept.
+        dropped_pools: names of those that the article has (or the table, if it is another) and this input size drops.
         map_size: side of the map under the head.
 
     Shape:
@@ -89,7 +87,7 @@ class SimplifiedNetwork(nn.Module):
             empty, a kernel is even, or a group has no convolution or more than 26.
 
     **Source:** Weight Banding (Petrov, Voss, Schubert, Cammarata, Goh, Olah; Distill 2021), the figure of the network's
-    architecture, and its "no pooling" and "x-axis pooling" variants. The figure gives no strides: the convolutions have
+    architecture, and its variants of the head. The figure gives no strides: the convolutions have
     1 and the pools 2, which its five pools and its final 7 x 7 force. Where the article's first kernels are 7 x 7 and
     5 x 5, `SMALL` has 5 x 5 and 3 x 3.
 
@@ -109,7 +107,7 @@ class SimplifiedNetwork(nn.Module):
         input_size: int = 224,
         classes: int = 1001,
         in_channels: int = 3,
-        head: Head = "gap",
+        head: HeadName = "gap",
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -138,11 +136,14 @@ class SimplifiedNetwork(nn.Module):
                 if position < len(steps) and steps[position] > 1:
                     self.add_module(f"pool{group.name}", L2Pool2d(steps[position]))
                     side //= steps[position]
-            self.add_module("head", _pooling(head))
-            self.add_module("classifier", nn.Linear(channels * _positions(head, side), classes))
+            pooling = build_head(head, channels, side, side)
+            self.add_module("head", pooling)
+            self.add_module("classifier", nn.Linear(pooling.out_features, classes))
         self.pools = tuple(
             (name, module.size) for name, module in self.named_children() if isinstance(module, L2Pool2d)
         )
+        places = zip(groups, steps, strict=False)
+        self.dropped_pools = tuple(f"pool{group.name}" for group, step in places if step == 1)
         self.map_size = side
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -182,16 +183,3 @@ def pool_steps(input_size: int, places: int) -> tuple[int, ...]:
     before_last = input_size // 2 ** (kept - 1)
     first = next(step for step in range(2, before_last + 1) if before_last // step <= LARGEST_MAP)
     return (1,) * (places - kept) + (first,) + (2,) * (kept - 1)
-
-
-def _pooling(head: Head) -> nn.Module:
-    if head == "gap":
-        return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    if head == "x-pooling":
-        return nn.Sequential(nn.AdaptiveAvgPool2d((None, 1)), nn.Flatten())
-    return nn.Flatten()
-
-
-def _positions(head: Head, side: int) -> int:
-    """How many positions the head keeps of a map of side x side."""
-    return {"gap": 1, "x-pooling": side, "no-pooling": side * side}[head]

@@ -1,0 +1,99 @@
+"""How well a classifier does on data: loss, top-1, top-5."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.nn import functional
+
+from weightatlas.errors import WeightatlasError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from weightatlas.evaluation.batches import Batch
+
+
+class ClassesError(WeightatlasError, ValueError):
+    """A network and its data do not have the same classes, or what it gives are no logits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """How well a classifier does.
+
+    Attributes:
+        loss: mean cross-entropy, in nats.
+        accuracy: share whose largest logit is the target's (top-1), 0 to 1.
+        top5: share whose target is among the five largest logits; with fewer than six classes it is 1.
+        examples: how many were scored.
+    """
+
+    loss: float
+    accuracy: float
+    top5: float
+    examples: int
+
+
+def evaluate(model: torch.nn.Module, batches: Iterable[Batch]) -> Score:
+    """Score a classifier in evaluation mode, without gradients; its mode is put back afterwards.
+
+    Sums are kept on the model's device in float64, so that no batch waits for the one before.
+
+    Args:
+        model: inputs to logits (batch, classes), or to an object with `logits`.
+        batches: pairs of inputs (batch, ...) and int64 targets (batch,).
+
+    Raises:
+        ValueError: there is no batch.
+        ClassesError: the logits do not fit the targets.
+
+    Example:
+        >>> from weightatlas.evaluation import evaluate
+        >>> evaluate(torch.nn.Identity(), [(torch.eye(4), torch.tensor([0, 1, 2, 0]))]).accuracy
+        0.75
+    """
+    loss, first, five, seen = score_sums(model, batches).tolist()
+    if not seen:
+        message = "there is no batch to evaluate on; give one or more"
+        raise ValueError(message)
+    return Score(loss / seen, first / seen, five / seen, int(seen))
+
+
+def score_sums(model: torch.nn.Module, batches: Iterable[Batch]) -> torch.Tensor:
+    """Sum what `Score` has the means of, (loss, top-1, top-5, examples): processes add theirs up before dividing.
+
+    Returns:
+        float64 on the model's device (float32 where that has none), (4,).
+    """
+    was_training = model.training
+    model.eval()
+    where = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    sums = torch.zeros(4, dtype=torch.float32 if where.type == "mps" else torch.float64, device=where)
+    try:
+        with torch.no_grad():
+            for inputs, targets in batches:
+                wanted = targets.to(where)
+                logits = logits_of(model(inputs.to(where)), wanted).float()
+                right = logits.topk(min(5, logits.shape[1]), dim=1).indices == wanted[:, None]
+                loss = functional.cross_entropy(logits, wanted, reduction="sum")
+                sums += torch.stack([loss, right[:, 0].sum(), right.sum(), torch.full_like(loss, len(targets))])
+    finally:
+        model.train(was_training)
+    return sums
+
+
+def logits_of(output: Any, targets: torch.Tensor) -> torch.Tensor:  # noqa: ANN401 - what a network gives
+    """Take the logits from what a network gives: a tensor, or an object with `logits` (transformers, GoogLeNet).
+
+    Raises:
+        ClassesError: they are no (batch, classes), or not one row an example.
+    """
+    logits = output if isinstance(output, torch.Tensor) else getattr(output, "logits", None)
+    if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or len(logits) != len(targets):
+        what = list(logits.shape) if isinstance(logits, torch.Tensor) else type(output).__name__
+        message = f"the network gives {what} for {len(targets)} inputs; a classifier gives logits (batch, classes)"
+        raise ClassesError(message)
+    return logits

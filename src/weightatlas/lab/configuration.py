@@ -1,0 +1,217 @@
+"""What a run of training is made from: frozen values that flags and TOML files give, and that a manifest keeps."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import tomllib
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+
+from weightatlas.checkpoints.untrusted import summary
+from weightatlas.data import Augmentation
+from weightatlas.errors import SourceError
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+
+Optimizer = Literal["sgd", "adam", "adamw"]
+Schedule = Literal["one-cycle", "cosine", "step", "constant"]
+Precision = Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true"]
+Keep = Literal["last", "epochs", "log"]
+
+CHOICES: Final = MappingProxyType(
+    {"optimizer": get_args(Optimizer), "schedule": get_args(Schedule), "precision": get_args(Precision)}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How a network is trained.
+
+    Attributes:
+        steps: updates; given instead of `epochs`.
+        epochs: passes over the data, fractions allowed.
+        batch_size: examples an update sees, over all processes and accumulated parts together.
+        batch_schedule: (epoch, size) pairs: from that epoch on batches have that size; the article's is ((30, 1024),).
+        optimizer: "sgd", "adam" or "adamw".
+        learning_rate: its peak.
+        momentum: of SGD (Nesterov's), and Adam's first beta; one cycle moves it between .85 and .95.
+        weight_decay: on every parameter; coupled in SGD and Adam, decoupled in AdamW.
+        schedule: of the learning rate: "one-cycle", "cosine" (to zero, after a linear warm-up), "step" (a tenth at each
+            milestone, after a linear warm-up), "constant".
+        warmup: share of the updates before the peak, 0 to 1; one cycle needs more than 0.
+        milestones: shares of the updates after which "step" divides the learning rate by ten.
+        label_smoothing: share of the target's probability that is spread over all classes, 0 to 1.
+        accumulate: parts that a process splits its batch into, so that it fits into memory.
+        clip: largest norm of the gradient, or None.
+        precision: as Lightning Fabric names them.
+        channels_last: keep images and kernels with their channels innermost.
+        compile: run the network through `torch.compile`.
+        synchronise: give batch norms the statistics of the whole batch where several processes train together.
+        threads: cores that a run on the CPU uses; its bits depend on it.
+    """
+
+    steps: int | None = None
+    epochs: float | None = None
+    batch_size: int = 64
+    batch_schedule: tuple[tuple[float, int], ...] = ()
+    optimizer: Optimizer = "adamw"
+    learning_rate: float = 3e-3
+    momentum: float = 0.9
+    weight_decay: float = 0.01
+    schedule: Schedule = "one-cycle"
+    warmup: float = 0.15
+    milestones: tuple[float, ...] = (1 / 3, 2 / 3, 8 / 9)
+    label_smoothing: float = 0.0
+    accumulate: int = 1
+    clip: float | None = None
+    precision: Precision = "32-true"
+    channels_last: bool = False
+    compile: bool = False
+    synchronise: bool = False
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning.
+
+        Raises:
+            ValueError: and says which field and what it may be.
+        """
+        for name, choices in CHOICES.items():
+            _require(self, name, getattr(self, name) in choices, f"one of {', '.join(choices)}")
+        for name in ("steps", "batch_size", "accumulate", "threads"):
+            _require(self, name, getattr(self, name) is None or getattr(self, name) >= 1, "1 or more")
+        for name in ("warmup", "label_smoothing", "momentum"):
+            _require(self, name, 0 <= getattr(self, name) < 1, "0 or more and below 1")
+        for name in ("learning_rate", "epochs", "clip"):
+            _require(self, name, getattr(self, name) is None or getattr(self, name) > 0, "above 0")
+        if self.steps is not None and self.epochs is not None:
+            message = "give steps or epochs: one of them, not both"
+            raise ValueError(message)
+        if self.schedule == "one-cycle" and self.warmup == 0:
+            message = "one cycle needs a warmup above 0"
+            raise ValueError(message)
+        starts = [epoch for epoch, _ in self.batch_schedule]
+        rising = starts == sorted(set(starts)) and all(epoch > 0 and size >= 1 for epoch, size in self.batch_schedule)
+        _require(self, "batch_schedule", rising, "pairs of a rising epoch and a size")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """One run: which network, changed how, on which data, trained how, from which seed.
+
+    Attributes:
+        model: a name that `open_model` takes.
+        data: a name that `open_data` takes.
+        interventions: names that `intervene` takes, applied in order.
+        held_out: data to measure accuracy on; None is the test (or validation) split of `data`, where it has one.
+        recipe: how it is trained.
+        augmentation: what is done to images.
+        keep: which checkpoints stay: the "last", one after each of the "epochs", or "log": steps 0, 1, 2, 4, 8, ...
+        every: also keep one every so many steps.
+        save_every: steps between two states that a killed run can go on from; None is a twentieth of the run.
+        seed: fixes the first weights, the order of the data, and whatever else is drawn.
+    """
+
+    model: str
+    data: str
+    interventions: tuple[str, ...] = ()
+    held_out: str | None = None
+    recipe: Recipe = field(default_factory=lambda: Recipe(steps=400))
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    keep: Keep = "last"
+    every: int | None = None
+    save_every: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning."""
+        _require(self, "keep", self.keep in get_args(Keep), f"one of {', '.join(get_args(Keep))}")
+        for name in ("every", "save_every"):
+            _require(self, name, getattr(self, name) is None or getattr(self, name) >= 1, "1 or more")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give it as JSON has it: nested mappings, lists, numbers and text."""
+        return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]
+
+    @property
+    def identity(self) -> str:
+        """A digest that two configurations share only if they are equal; 16 hexadecimal digits."""
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def configuration_from(values: Mapping[str, Any], *, source: str = "configuration") -> Configuration:
+    """Make a configuration of nested mappings, as `Configuration.to_dict` and TOML give them.
+
+    Raises:
+        SourceError: a field is missing, unknown (near names are given) or has no meaning.
+
+    Example:
+        >>> values = {"model": "timm:resnet18", "data": "scenes", "recipe": {"epochs": 2, "optimizer": "sgd"}}
+        >>> configuration_from(values).recipe.optimizer
+        'sgd'
+    """
+    rooms = {"recipe": Recipe, "augmentation": Augmentation}
+    made: dict[str, Any] = {}
+    for key, value in values.items():
+        if key not in rooms:
+            made[key] = _frozen(value)
+            continue
+        if not isinstance(value, dict):
+            raise SourceError(source, f"{key} is no table", f"write its fields under [{key}]")
+        made[key] = _filled(rooms[key], value, source, f"{key}.")
+    answer: Configuration = _filled(Configuration, made, source, "")
+    return answer
+
+
+def read_configuration(path: str | os.PathLike[str]) -> Configuration:
+    """Read a configuration from a TOML file: the fields of `Configuration`, then tables [recipe] and [augmentation].
+
+    Raises:
+        SourceError: it cannot be read, is no TOML, or a field is missing, unknown or has no meaning.
+    """
+    return configuration_from(read_toml(path), source=str(path))
+
+
+def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The tables of a TOML file.
+
+    Raises:
+        SourceError: it cannot be read or is no TOML.
+    """
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SourceError(path, error.strerror or "cannot be read", "name a TOML file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SourceError(path, f"no TOML ({summary(error)})", "correct the line it names") from error
+
+
+def _require(values: object, name: str, holds: bool, what: str) -> None:
+    """Refuse a field that is not what it must be."""
+    if not holds:
+        message = f"{name} must be {what}, not {getattr(values, name)!r}"
+        raise ValueError(message)
+
+
+def _filled(kind: type[Any], values: Mapping[str, Any], source: str, prefix: str) -> Any:  # noqa: ANN401 - of that kind
+    names = [item.name for item in fields(kind)]
+    for key in values:
+        if key not in names:
+            near = difflib.get_close_matches(key, names, n=1)
+            remedy = f"did you mean {prefix}{near[0]}?" if near else f"there is {', '.join(names)}"
+            raise SourceError(source, f"there is no field {prefix}{key[:80]}", remedy)
+    try:
+        return kind(**{key: _frozen(value) for key, value in values.items()})
+    except (TypeError, ValueError) as error:
+        raise SourceError(source, summary(error), f"correct {prefix.rstrip('.') or 'it'}") from error
+
+
+def _frozen(value: Any) -> Any:  # noqa: ANN401 - whatever TOML holds
+    """Lists as tuples, at every depth."""
+    return tuple(_frozen(item) for item in value) if isinstance(value, list) else value

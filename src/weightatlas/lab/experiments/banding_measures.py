@@ -1,0 +1,157 @@
+"""What Weight Banding's experiment measures of a run: the last two layers, and what reads the last map."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import torch
+from torch import nn
+
+from weightatlas.banding import survey
+from weightatlas.checkpoints import open_checkpoint
+from weightatlas.evaluation import open_model
+from weightatlas.lab.experiments.experiment import Measure, Measurement
+from weightatlas.lab.interventions import intervene
+from weightatlas.lab.records import MANIFEST
+from weightatlas.nn import AllPositions, ColumnMeans, MapHead, RowMeans
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from weightatlas.banding.layer import LayerBanding
+    from weightatlas.lab.configuration import Configuration
+    from weightatlas.lab.experiments.experiment import Figure
+    from weightatlas.lab.running import Run
+
+PLACES: Final = ("penultimate", "last")
+"""The two layers that are reported, always both: what leaves one may appear in the other."""
+
+
+def _layer_measures(place: str) -> tuple[Measure, ...]:
+    where = f"{place} layer"
+    return (
+        Measure(f"{place}_layer", where, "layer", description=f"the {where} with kernels larger than 1×1"),
+        Measure(f"{place}_score", f"B, {where}", compared=True, description=f"banding score of the {where}"),
+        Measure(f"{place}_null_std", f"null of B, {where}", "number", description="spread of B under sign flips"),
+        Measure(f"{place}_q_value", f"q, {where}", "probability", description="Benjamini-Hochberg over the layers"),
+        Measure(f"{place}_direction", f"bands, {where}", "text", description="which way the bands run, judged by q"),
+        Measure(f"{place}_slide_score", f"slides B, {where}", compared=True, description="B of the tissue slides"),
+        Measure(f"{place}_row_share", f"R, {where}", "share", description="share of spatial variance between rows"),
+        Measure(f"{place}_column_share", f"C, {where}", "share", description="share between columns"),
+    )
+
+
+MEASURES: Final = (
+    *(measure for place in PLACES for measure in _layer_measures(place)),
+    Measure("shift", "|B|, penultimate less last", compared=True, description="above 0 if the layer before bands more"),
+    Measure("row_contrast", "classifier over y", "number", description="squared weights, heaviest row over lightest"),
+    Measure("column_contrast", "classifier over x", "number", description="squared weights, heaviest column likewise"),
+)
+"""The figures of each run, in the order of the tables."""
+
+
+def measure_banding(run: Run) -> Measurement:
+    """Measure the bands of a finished run's last two layers, and what its classifier makes of the map it reads.
+
+    The layers are the last two of `survey` in the order of the file: dense convolutions with square kernels larger
+    than 1 x 1, tested together with all others of the network. "slide_score" is B of their tissue slides, "shift" is
+    |B| of the penultimate layer less |B| of the last. Where the classifier sees positions (no pooling, or pooling along
+    one axis) its squared weights are summed over all else, which gives a profile over y, over x, or both; "contrast" is
+    the heaviest share over the lightest.
+
+    Arrays: `last/slides` and `penultimate/slides`, uint8 (units, h, w, 3), with `/order` and `/unit_scores`;
+    `classifier/y` and `classifier/x`, shares that sum to 1.
+
+    Raises:
+        SourceError: the checkpoint cannot be read.
+    """
+    checkpoint = open_checkpoint(str(run.checkpoint))
+    layers = [layer for layer in survey(checkpoint, jobs=1).scored if not layer.reads_map]
+    figures: dict[str, Figure] = {}
+    arrays: dict[str, npt.NDArray[Any]] = {}
+    for place, layer in zip(reversed(PLACES), reversed(layers), strict=False):
+        figures |= _layer_figures(place, layer)
+        arrays |= _layer_arrays(place, layer)
+    scores = [figures.get(f"{place}_score") for place in PLACES]
+    if isinstance(scores[0], float) and isinstance(scores[1], float):
+        figures["shift"] = abs(scores[0]) - abs(scores[1])
+    read = map_reader(run)
+    if read is not None:
+        name, head = read
+        for axis, profile in profiles(checkpoint[name], head).items():
+            arrays[f"classifier/{axis}"] = profile
+            figures[{"y": "row_contrast", "x": "column_contrast"}[axis]] = float(profile.max() / profile.min())
+    return Measurement(figures, arrays)
+
+
+def profiles(weight: torch.Tensor, head: MapHead) -> dict[str, npt.NDArray[np.float64]]:
+    """Share of a classifier's squared weights at each row (y) and column (x) of the map that its head keeps.
+
+    Args:
+        weight: (classes, features), features in the head's order: the channel is the slowest index.
+        head: what gives the features; one that keeps no position gives no profile.
+    """
+    sizes = {"y": head.height, "x": head.width}
+    axes = {AllPositions: ("y", "x"), RowMeans: ("y",), ColumnMeans: ("x",)}.get(type(head), ())
+    squares = weight.detach().double().cpu().square().reshape(-1, *(sizes[axis] for axis in axes)).sum(dim=0)
+    found = {}
+    for number, axis in enumerate(axes):
+        mass = squares.sum(dim=[other for other in range(len(axes)) if other != number]) if len(axes) > 1 else squares
+        found[axis] = (mass / mass.sum()).numpy()
+    return found
+
+
+def map_reader(run: Run) -> tuple[str, MapHead] | None:
+    """The weight of the fully connected layer behind a run's head, by name, and the head; None without a head.
+
+    The network is built again without values, as the run built it.
+    """
+    model = _without_values(run.configuration, _image_size(run))
+    head: MapHead | None = None
+    for name, module in model.named_modules():
+        if isinstance(module, MapHead):
+            head = module
+        elif head is not None and isinstance(module, nn.Linear) and module.in_features == head.out_features:
+            return f"{name}.weight", head
+    return None
+
+
+def _without_values(configuration: Configuration, size: int) -> nn.Module:
+    with torch.device("meta"):
+        model = open_model(configuration.model, seed=configuration.seed)
+        for name in configuration.interventions:
+            model = intervene(model, name, input_size=size, seed=configuration.seed)
+    return model
+
+
+def _image_size(run: Run) -> int:
+    """The side of the images that a run saw."""
+    manifest = json.loads((run.folder / MANIFEST).read_text(encoding="utf-8"))
+    return int(manifest["data"]["train"]["shape"][-1])
+
+
+def _layer_figures(place: str, layer: LayerBanding) -> dict[str, Figure]:
+    if layer.score is None:
+        return {}
+    return {
+        f"{place}_layer": layer.layer,
+        f"{place}_score": layer.score.score,
+        f"{place}_null_std": layer.score.null_std,
+        f"{place}_q_value": layer.q_value,
+        f"{place}_direction": layer.direction,
+        f"{place}_slide_score": layer.slide_score,
+        f"{place}_row_share": layer.score.row_share,
+        f"{place}_column_share": layer.score.column_share,
+    }
+
+
+def _layer_arrays(place: str, layer: LayerBanding) -> dict[str, npt.NDArray[Any]]:
+    if layer.score is None or layer.slides is None:
+        return {}
+    return {
+        f"{place}/slides": layer.slides.images,
+        f"{place}/order": layer.slides.order,
+        f"{place}/unit_scores": layer.score.unit_scores,
+    }

@@ -1,0 +1,336 @@
+"""Weight Banding's experiments again: every variant of the article, what it says of each, and a control of our own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from weightatlas.banding.score import BANDED_SLIDES, SMALLEST
+from weightatlas.data import Augmentation
+from weightatlas.errors import SourceError
+from weightatlas.lab.configuration import Configuration, Recipe
+from weightatlas.lab.experiments.banding_measures import MEASURES, PLACES, measure_banding
+from weightatlas.lab.experiments.banding_result import BandingExperimentResult
+from weightatlas.lab.experiments.claims import Claim, Expected
+from weightatlas.lab.experiments.experiment import Experiment, Variant
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+NAME: Final = "weight-banding"
+BASELINE: Final = "baseline"
+SEEDS: Final = (1, 2, 3)
+
+PERSISTED: Final = MappingProxyType(
+    {
+        "masks-3": "three learned masks, and the mean under each",
+        "masks-5": "five learned masks, and the mean under each",
+        "masks-16": "sixteen learned masks, and the mean under each",
+        "attention": "a mean weighted by attention over positions",
+        "full-mask": "a learned weight for every channel and position, then the mean",
+        "coordconv": "two channels of coordinates more for each of the last two layers",
+        "channel-groups": "16 groups of channels with a fully connected layer each",
+        "global-max": "the maximum over positions and a hidden layer of 4096",
+        "spatial-film": "scale and shift by position, then the mean",
+    }
+)
+"""The article's "approaches where weight banding persisted", and how ours are made."""
+
+IDEAS: Final = MappingProxyType(
+    {
+        "xy-pooling": "row means and column means side by side",
+        "y-pooling": "the mean of each column: x is kept",
+    }
+)
+"""Changes of the head that the article names and did not run, and the mirror of its x-pooling."""
+
+
+def quick(data: str | None = None, *, seeds: tuple[int, ...] = SEEDS) -> Experiment:
+    """The built-in scenes, 24 x 24, and a network of four layers: minutes on two cores.
+
+    Args:
+        data: scenes with other options; the control is always the scenes' own.
+        seeds: of the runs.
+    """
+    base = Configuration(
+        model="weightatlas:simplified?groups=small&input_size=24&classes=4",
+        data=data or "scenes?label=top",
+        recipe=Recipe(
+            steps=400,
+            batch_size=64,
+            optimizer="adamw",
+            learning_rate=3e-3,
+            weight_decay=0.01,
+            schedule="one-cycle",
+            warmup=0.15,
+        ),
+    )
+    heads = ("masks-3", "attention", "coordconv")
+    variants = [*changed(base), *(persisted(base, name) for name in heads), control(base)]
+    return experiment("quick", variants, seeds)
+
+
+def cifar10_small(data: str | None = None, *, seeds: tuple[int, ...] = SEEDS) -> Experiment:
+    """CIFAR-10 at 24 x 24 and the small network: what changed bands in the article, on a CPU.
+
+    Args:
+        data: where CIFAR-10 lies, `cifar10:PATH`.
+        seeds: of the runs.
+
+    Raises:
+        SourceError: no data are named.
+    """
+    base = Configuration(
+        model="weightatlas:simplified?groups=small&input_size=24&classes=10",
+        data=sized(_named(data, "cifar10:PATH"), 24),
+        recipe=Recipe(epochs=6, batch_size=128, learning_rate=3e-3, weight_decay=0.01),
+        augmentation=Augmentation(flip=True, shift=2),
+    )
+    return experiment("cifar10-small", changed(base), seeds)
+
+
+def cifar10(data: str | None = None, *, seeds: tuple[int, ...] = SEEDS) -> Experiment:
+    """CIFAR-10: all variants of the simplified network, and three common networks x upright, turned, no pooling.
+
+    The common networks see images enlarged to 128 x 128, so that their last map keeps 4 x 4 positions.
+
+    Args:
+        data: where CIFAR-10 lies, `cifar10:PATH`.
+        seeds: of the runs.
+
+    Raises:
+        SourceError: no data are named.
+    """
+    source = _named(data, "cifar10:PATH")
+    base = Configuration(
+        model="weightatlas:simplified?input_size=32&classes=10&width=0.5",
+        data=source,
+        recipe=Recipe(
+            epochs=40,
+            batch_size=512,
+            optimizer="adamw",
+            learning_rate=2e-3,
+            weight_decay=0.05,
+            precision="bf16-mixed",
+            channels_last=True,
+        ),
+        augmentation=Augmentation(flip=True, shift=4),
+    )
+    common = replace(
+        base,
+        data=sized(source, 128),
+        recipe=replace(base.recipe, epochs=15, batch_size=256, learning_rate=1e-3),
+        augmentation=Augmentation(flip=True, shift=16),
+    )
+    networks = {
+        "inception-v1": "torchvision:googlenet?pretrained=false&num_classes=10&aux_logits=false",
+        "resnet50": "torchvision:resnet50?pretrained=false&num_classes=10",
+        "vgg19": "torchvision:vgg19_bn?pretrained=false&num_classes=10",
+    }
+    variants = list(all_variants(base))
+    for name, model in networks.items():
+        variants += confirmed(replace(common, model=model), name)
+    return experiment("cifar10", variants, seeds)
+
+
+def paper(data: str | None = None, *, seeds: tuple[int, ...] = (1, 2)) -> Experiment:
+    """The article's own runs: ImageNet, 90 epochs, batches of 512 and from epoch 30 on of 1024.
+
+    Args:
+        data: the folder of ImageNet, with a sub-folder for each class below `train` and `val`.
+        seeds: of the runs; the article has two of its baseline.
+
+    Raises:
+        SourceError: no data are named.
+    """
+    source = sized(_named(data, "the folder of ImageNet"), 224)
+    base = Configuration(
+        model="weightatlas:simplified?input_size=224&classes=1001",
+        data=source,
+        recipe=Recipe(
+            epochs=90,
+            batch_size=512,
+            batch_schedule=((30, 1024),),
+            optimizer="sgd",
+            learning_rate=0.2,
+            weight_decay=4e-5,
+            schedule="cosine",
+            warmup=0.05,
+            precision="bf16-mixed",
+            channels_last=True,
+        ),
+        augmentation=Augmentation(flip=True, scale=(0.08, 1.0), crop=224),
+    )
+    networks = {
+        "inception-v1": "torchvision:googlenet?pretrained=false&aux_logits=false",
+        "resnet50": "torchvision:resnet50?pretrained=false",
+        "vgg19": "torchvision:vgg19_bn?pretrained=false",
+    }
+    variants = list(all_variants(base))
+    for name, model in networks.items():
+        variants += confirmed(replace(base, model=model), name)
+    alexnet = replace(base, model="weightatlas:alexnet?input_size=224&classes=1000")
+    article = "AlexNet's conv5 does not exhibit it: no pooling before its fully connected layers"
+    claims = (_claim("last_slide_score", "absent", article),)
+    variants.append(Variant(name="alexnet", configuration=alexnet, claims=claims, note="with its two groups"))
+    return experiment("paper", variants, seeds)
+
+
+PRESETS: Final[MappingProxyType[str, Callable[..., Experiment]]] = MappingProxyType(
+    {"quick": quick, "cifar10-small": cifar10_small, "cifar10": cifar10, "paper": paper}
+)
+
+
+def experiment(preset: str, variants: Iterable[Variant], seeds: tuple[int, ...]) -> Experiment:
+    """The experiment with these variants, measured as Weight Banding asks."""
+    return Experiment(
+        name=NAME,
+        preset=preset,
+        variants=tuple(variants),
+        seeds=seeds,
+        measures=MEASURES,
+        measure=measure_banding,
+        result=BandingExperimentResult,
+    )
+
+
+def all_variants(base: Configuration) -> list[Variant]:
+    """The baseline, all variants of the article, its ideas, and random rotation."""
+    ideas = [_head(base, name, note, ()) for name, note in IDEAS.items()]
+    return [*changed(base), *(persisted(base, name) for name in PERSISTED), *ideas, random_rotation(base)]
+
+
+def changed(base: Configuration) -> list[Variant]:
+    """The baseline and the three changes that changed its bands."""
+    bands = "bands in its last layer"
+    two = f"{bands}, and usually in the two before"
+    baseline = Variant(
+        name=BASELINE,
+        configuration=base,
+        claims=(_claim("last_score", "present", bands), _claim("penultimate_score", "present", two)),
+        note="global average pooling",
+    )
+    return [baseline, rotated(base), without_pooling(base), x_pooling(base)]
+
+
+def rotated(base: Configuration, against: str = BASELINE, name: str = "rotated-90") -> Variant:
+    """The images turned by a quarter."""
+    article = "vertical bands instead of horizontal"
+    return Variant(
+        name=name,
+        configuration=replace(base, augmentation=replace(base.augmentation, rotate="90")),
+        against=against,
+        claims=tuple(_claim(f"{place}_score", "reversed", article) for place in PLACES),
+        note="images turned by 90 degrees",
+    )
+
+
+def without_pooling(
+    base: Configuration, against: str = BASELINE, name: str = "no-pooling", *, article: str = "did not exhibit banding"
+) -> Variant:
+    """The classifier on all positions."""
+    return Variant(
+        name=name,
+        configuration=replace(base, interventions=("no-pooling",)),
+        against=against,
+        claims=(
+            *(Claim(measure=f"{place}_score", expected="under half") for place in PLACES),
+            _claim("last_slide_score", "absent", article),
+        ),
+        note="the classifier sees all positions",
+    )
+
+
+def x_pooling(base: Configuration) -> Variant:
+    """The mean of each row."""
+    return Variant(
+        name="x-pooling",
+        configuration=replace(base, interventions=("x-pooling",)),
+        against=BASELINE,
+        claims=(
+            _claim("last_slide_score", "absent", "gone from 5b"),
+            _claim("penultimate_slide_score", "present", "clear in 5a, as in the baseline's 5b"),
+            Claim(measure="shift", expected="present", article="gone from 5b, reappears in 5a"),
+        ),
+        note="the mean of each row: y is kept",
+    )
+
+
+def persisted(base: Configuration, name: str) -> Variant:
+    """One of the approaches in which banding persisted."""
+    return _head(base, name, PERSISTED[name], (_claim("last_score", "present", "persisted"),))
+
+
+def random_rotation(base: Configuration) -> Variant:
+    """Every training image turned by an angle of its own."""
+    return Variant(
+        name="random-rotation",
+        configuration=replace(base, augmentation=replace(base.augmentation, rotate="random")),
+        against=BASELINE,
+        claims=(_claim("last_score", "absent", "expected to induce none; never run"),),
+        note="training images turned at random",
+    )
+
+
+def control(base: Configuration) -> Variant:
+    """Scenes whose question no position answers: nothing may band."""
+    return Variant(
+        name="control",
+        configuration=replace(base, data="scenes?label=set"),
+        against=BASELINE,
+        claims=tuple(_claim(f"{place}_score", "absent", "") for place in PLACES),
+        note="the same images, a question without position (ours)",
+    )
+
+
+def confirmed(base: Configuration, name: str) -> list[Variant]:
+    """A common network as it is, turned, and without pooling: the article's last section."""
+    exception = "still banded, the article's one exception (its authors suspected a bug)"
+    vgg = name.startswith("vgg")
+    removed = without_pooling(base, name, f"{name}.no-pooling", article="" if vgg else "did not exhibit banding")
+    if vgg:
+        removed = replace(removed, claims=(_claim("last_score", "present", exception),))
+    baseline = Variant(
+        name=name,
+        configuration=base,
+        claims=(_claim("last_score", "present", "bands in its last layer"),),
+        note="as published",
+    )
+    turned = rotated(base, name, f"{name}.rotated-90")
+    return [baseline, replace(turned, claims=turned.claims[-1:]), removed]
+
+
+def sized(data: str, size: int) -> str:
+    """The name of data with its images at a size.
+
+    Example:
+        >>> sized("cifar10:data", 24), sized("imagenet?split=val", 224)
+        ('cifar10:data?size=24', 'imagenet?split=val&size=224')
+    """
+    return f"{data}{'&' if '?' in data else '?'}size={size}"
+
+
+def _claim(measure: str, expected: Expected, article: str) -> Claim:
+    """A claim about B, raw or of slides, with its floor and its test."""
+    slides = measure.endswith("slide_score")
+    tested = expected in ("present", "reversed")
+    return Claim(
+        measure=measure,
+        expected=expected,
+        floor=BANDED_SLIDES if slides else SMALLEST,
+        significant=f"{measure.partition('_')[0]}_q_value" if tested else None,
+        article=article,
+    )
+
+
+def _head(base: Configuration, name: str, note: str, claims: tuple[Claim, ...]) -> Variant:
+    return Variant(
+        name=name, configuration=replace(base, interventions=(name,)), against=BASELINE, claims=claims, note=note
+    )
+
+
+def _named(data: str | None, example: str) -> str:
+    if data is None:
+        raise SourceError(NAME, "this preset needs data", f"give them: --data {example}")
+    return data

@@ -1,0 +1,287 @@
+"""One run from its configuration: network, interventions, data, training, scores; kept in a folder and resumed."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+
+import weightatlas
+from weightatlas.errors import SourceError
+from weightatlas.evaluation import feed_of, open_data, open_model
+from weightatlas.lab.devices import Devices, open_fabric, threads
+from weightatlas.lab.interventions import intervene
+from weightatlas.lab.plan import kept_steps, make_plan, saved_steps
+from weightatlas.lab.records import RunFolder
+from weightatlas.lab.training import DEFAULT, Log, Training, evaluate_together, train
+from weightatlas.progress import Progress, silent
+
+if TYPE_CHECKING:
+    import os
+    from pathlib import Path
+
+    from lightning_fabric import Fabric
+
+    from weightatlas.data import Feed
+    from weightatlas.evaluation.scoring import Score
+    from weightatlas.lab.configuration import Configuration
+    from weightatlas.result import Row
+
+SAMPLE: Final = 2048
+"""Training examples on which a finished network is scored, as it is scored on held-out data."""
+
+HELD_OUT: Final = ("test", "val")
+PACKAGES: Final = ("torch", "lightning-fabric", "numpy")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        configuration: what was run.
+        folder: where it is kept.
+        checkpoint: the last weights, a `.safetensors` file in it.
+        steps: updates made.
+        train_loss: on the first 2048 training examples in evaluation mode, without random augmentation, in nats.
+        train_accuracy: top-1 on the same, 0 to 1.
+        test_loss: on the held-out data; None without such data.
+        test_accuracy: top-1 on the same.
+        test_top5: top-5 on the same.
+        parameters: of the network.
+        seconds: spent on updates, over all resumptions.
+        reused: whether it was there already, and not trained again.
+    """
+
+    configuration: Configuration
+    folder: Path
+    checkpoint: Path
+    steps: int
+    train_loss: float
+    train_accuracy: float
+    test_loss: float | None
+    test_accuracy: float | None
+    test_top5: float | None
+    parameters: int
+    seconds: float
+    reused: bool
+
+
+def run(
+    configuration: Configuration,
+    folder: str | os.PathLike[str],
+    *,
+    devices: Devices = DEFAULT,
+    loggers: tuple[Log, ...] = (),
+    progress: Progress = silent,
+) -> Run:
+    """Train what a configuration says, and keep it in a folder.
+
+    A run that has ended there is read back; one that was killed goes on from its newest checkpoint, to the same bits
+    on the same machine. The folder holds `manifest.json` (configuration, versions, machine, data, the network's size
+    and pools), `metrics.jsonl`, `checkpoints/`, `optimizer/` and, at the end, `result.json`.
+
+    Args:
+        configuration: what to run.
+        folder: made if it is absent.
+        devices: where to train.
+        loggers: called with each row of metrics and its step.
+        progress: called several times a second.
+
+    Raises:
+        SourceError: network or data cannot be opened or changed, the folder holds another run or another process
+            trains in it, or the disk is full.
+        DivergedError: the loss or a weight is no longer finite.
+        OutOfMemoryError: a batch does not fit.
+
+    Example:
+        >>> import tempfile
+        >>> from weightatlas.lab import Configuration, Recipe
+        >>> model = "weightatlas:simplified?groups=small&width=0.25&input_size=24&classes=4"
+        >>> configuration = Configuration(model=model, data="scenes", recipe=Recipe(steps=2, batch_size=8))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     run(configuration, folder).checkpoint.name
+        'step-00000002.safetensors'
+    """
+    place = RunFolder(folder)
+    fabric = open_fabric(devices, configuration.recipe.precision)
+    with threads(configuration.recipe.threads):
+        if not fabric.is_global_zero:
+            return _run(configuration, place, fabric, loggers, progress)
+        with place.held():
+            return _run(configuration, place, fabric, loggers, progress)
+
+
+def _run(
+    configuration: Configuration, folder: RunFolder, fabric: Fabric, loggers: tuple[Log, ...], progress: Progress
+) -> Run:
+    feed, held_out = open_feeds(configuration, device=str(fabric.device))
+    model = build(configuration, feed)
+    if fabric.is_global_zero:
+        folder.claim(manifest(configuration, model, feed, held_out, fabric))
+    fabric.barrier()
+    earlier = folder.result()
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    if earlier is not None:
+        return Run(
+            configuration=configuration,
+            folder=folder.path,
+            checkpoint=folder.checkpoint(earlier["steps"]),
+            reused=True,
+            **earlier,
+        )
+    plan = make_plan(configuration.recipe, feed.examples, source=feed.name)
+    training = train(
+        model,
+        feed,
+        configuration.recipe,
+        seed=configuration.seed,
+        held_out=held_out,
+        folder=folder,
+        saves=saved_steps(plan, configuration),
+        keeps=kept_steps(plan, configuration.keep, configuration.every),
+        devices=fabric,
+        loggers=loggers,
+        progress=progress,
+    )
+    sample = evaluate_together(fabric, model, feed, examples=SAMPLE)
+    result = _result(training, sample, parameters)
+    if fabric.is_global_zero:
+        folder.finish(result)
+    fabric.barrier()
+    return Run(
+        configuration=configuration,
+        folder=folder.path,
+        checkpoint=folder.checkpoint(plan.steps),
+        reused=False,
+        **result,
+    )
+
+
+def open_feeds(configuration: Configuration, *, device: str = "cpu") -> tuple[Feed, Feed | None]:
+    """Open the training data and what is held out, augmented as the configuration says.
+
+    Raises:
+        SourceError: the data are not there, or cannot be read.
+    """
+    seed, augmentation = configuration.seed, configuration.augmentation
+    data = open_data(configuration.data, seed=seed)
+    feed = feed_of(data, augmentation=augmentation, seed=seed, device=device)
+    if configuration.held_out is not None:
+        other = open_data(configuration.held_out, seed=seed)
+        return feed, feed_of(other, augmentation=augmentation, seed=seed, device=device)
+    return feed, _held_out(configuration, device)
+
+
+def build(configuration: Configuration, feed: Feed) -> torch.nn.Module:
+    """Build the network that a configuration names, from its seed, with its interventions.
+
+    Raises:
+        SourceError: there is no such network, an intervention cannot be made, or it has too few classes for the data.
+    """
+    model = open_model(configuration.model, seed=configuration.seed)
+    for name in configuration.interventions:
+        model = intervene(model, name, input_size=feed.shape[-1], seed=configuration.seed)
+    with torch.no_grad():
+        model.eval()
+        inputs = next(iter(feed.in_order(1)))[0]
+        output = model(inputs.cpu().to(next(model.parameters()).dtype))
+    logits = output if isinstance(output, torch.Tensor) else output.logits
+    if logits.ndim == 2 and feed.classes is not None and logits.shape[1] < feed.classes:
+        problem = f"it tells {logits.shape[1]} classes apart, {feed.name} has {feed.classes}"
+        raise SourceError(configuration.model, problem, "say how many: ?classes= or ?num_classes=")
+    return model
+
+
+def manifest(
+    configuration: Configuration, model: torch.nn.Module, feed: Feed, held_out: Feed | None, fabric: Fabric
+) -> dict[str, Any]:
+    """Say what a run is: all that decides its numbers, and the machine it began on."""
+    return {
+        "configuration": configuration.to_dict(),
+        "data": {
+            "train": _described(feed),
+            "held_out": None if held_out is None else _described(held_out),
+        },
+        "network": {
+            "class": type(model).__name__,
+            "parameters": sum(parameter.numel() for parameter in model.parameters()),
+            "trainable": sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad),
+            "pools": [list(pool) for pool in getattr(model, "pools", ())],
+            "dropped_pools": list(getattr(model, "dropped_pools", ())),
+            "map_size": getattr(model, "map_size", None),
+        },
+        "versions": {"weightatlas": weightatlas.__version__, "python": platform.python_version()}
+        | {package: version(package) for package in PACKAGES},
+        "machine": {
+            "platform": platform.platform(),
+            "processor": platform.machine(),
+            "device": str(fabric.device),
+            "processes": fabric.world_size,
+        },
+    }
+
+
+def row_of(done: Run) -> Row:
+    """Give a run as a row: what was run, and what it came to."""
+    configuration = done.configuration
+    return {
+        "model": configuration.model,
+        "data": configuration.data,
+        "interventions": " ".join(configuration.interventions),
+        "seed": configuration.seed,
+        "steps": done.steps,
+        "train_loss": done.train_loss,
+        "train_accuracy": done.train_accuracy,
+        "test_loss": done.test_loss,
+        "test_accuracy": done.test_accuracy,
+        "test_top5": done.test_top5,
+        "parameters": done.parameters,
+        "minutes": done.seconds / 60,
+        "folder": str(done.folder),
+        "checkpoint": str(done.checkpoint),
+        "reused": done.reused,
+        "skipped": None,
+    }
+
+
+def _described(feed: Feed) -> dict[str, Any]:
+    return {
+        "name": feed.name,
+        "examples": feed.examples,
+        "shape": list(feed.shape),
+        "classes": feed.classes,
+        "fingerprint": feed.fingerprint(),
+        "skipped": len(feed.skipped),
+        "notes": list(feed.notes),
+    }
+
+
+def _held_out(configuration: Configuration, device: str) -> Feed | None:
+    """The test or validation split of the training data, where there is one and the name says no split itself."""
+    if "split=" in configuration.data.partition("?")[2]:
+        return None
+    for split in HELD_OUT:
+        try:
+            data = open_data(configuration.data, seed=configuration.seed, split=split)
+        except SourceError:
+            continue
+        return feed_of(data, augmentation=configuration.augmentation, seed=configuration.seed, device=device)
+    return None
+
+
+def _result(training: Training, sample: Score, parameters: int) -> dict[str, Any]:
+    score = training.score
+    return {
+        "steps": training.plan.steps,
+        "train_loss": sample.loss,
+        "train_accuracy": sample.accuracy,
+        "test_loss": None if score is None else score.loss,
+        "test_accuracy": None if score is None else score.accuracy,
+        "test_top5": None if score is None else score.top5,
+        "parameters": parameters,
+        "seconds": round(training.seconds, 3),
+    }
