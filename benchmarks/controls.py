@@ -28,7 +28,7 @@ def rows_of(network: DemoNetwork, seed: int) -> list[dict[str, object]]:
         {
             "network": network.name,
             "seed": seed,
-            "accuracy": f"{network.run.accuracy:.3f}",
+            "accuracy": f"{network.run.test_accuracy:.3f}",
             "layer": layer.layer,
             "B": f"{layer.score.score:+.3f}",
             "p, units": f"{layer.score.p_units:.5f}",
@@ -36,7 +36,7 @@ def rows_of(network: DemoNetwork, seed: int) -> list[dict[str, object]]:
             "q": f"{layer.q_value:.5f}",
             "direction": layer.direction,
         }
-        for layer in survey(network.model, with_slides=False).scored
+        for layer in survey(str(network.path), with_slides=False).scored
         if layer.score is not None
     ]
 

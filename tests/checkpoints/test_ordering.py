@@ -39,6 +39,14 @@ def test_an_order_that_is_not_the_alphabets_is_kept() -> None:
     assert list(open_checkpoint({name: torch.ones(1) for name in names})) == names
 
 
+def test_the_parts_of_a_stage_are_told_by_letters() -> None:
+    network = nn.ModuleDict()
+    for part in ("4a", "4b", "5a", "5b"):
+        network[f"conv{part}"] = nn.Conv2d(1, 1, 1, bias=False)
+        network[f"norm{part}"] = nn.BatchNorm2d(1)
+    assert [name for name in ordered(network.state_dict()) if name.endswith(".weight")] == weights(network)
+
+
 @pytest.mark.parametrize(
     "name",
     [

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import struct
+import warnings
 import zlib
 
 import numpy as np
@@ -79,3 +80,20 @@ def test_a_truncated_image_is_refused() -> None:
 def test_sizes_without_meaning_are_refused(resize: int | None, size: int | None) -> None:
     with pytest.raises(ValueError, match=r"resize|size"):
         Fit(resize, size)
+
+
+def test_remarks_are_kept_back_until_the_last_thread_is_done() -> None:
+    content = huge_png(9990, 9010)  # Pillow warns, then our own check refuses it
+    first, second = quiet_decoding(), quiet_decoding()
+    before = list(warnings.filters)
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    with pytest.raises(ValueError, match="is the most"):
+        decode_image(content)
+    with pytest.raises(UserWarning, match="not ours"):
+        warnings.warn("not ours", UserWarning, stacklevel=1)
+    second.__exit__(None, None, None)
+    assert list(warnings.filters) == before
+    with pytest.raises(Image.DecompressionBombWarning):
+        decode_image(content)

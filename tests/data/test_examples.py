@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from weightatlas.data.examples import Examples, held_in_memory, in_order
+from weightatlas.data.examples import Examples, held_in_memory, in_order, limited
 
 
 def numbered(count: int, *, blocks: tuple[int, ...] = ()) -> Examples:
@@ -52,3 +52,16 @@ def test_a_block_is_read_once_in_a_shuffled_pass() -> None:
 
 def test_no_examples_give_an_empty_pass() -> None:
     assert in_order(numbered(0, blocks=()), limit=None, seed=0).tolist() == []
+
+
+@pytest.mark.parametrize(("limit", "blocks"), [(10, (4, 1, 0, 5)), (7, (4, 1, 0, 2)), (5, (4, 1)), (3, (3,))])
+def test_a_limit_keeps_the_first_examples_and_the_blocks_they_lie_in(limit: int, blocks: tuple[int, ...]) -> None:
+    examples = limited(numbered(10, blocks=(4, 1, 0, 5)), limit)
+    assert examples.targets.tolist() == list(range(limit))
+    assert examples.blocks == blocks
+    assert sorted(in_order(examples, limit=None, seed=1).tolist()) == list(range(limit))
+
+
+def test_a_limit_beyond_the_end_changes_nothing() -> None:
+    examples = numbered(10)
+    assert limited(examples, None) is limited(examples, 11) is examples

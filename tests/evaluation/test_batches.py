@@ -87,6 +87,12 @@ def test_what_cannot_be_read_is_left_out_with_its_target_and_said() -> None:
         list(batched(partly(set()), Batching(4)))
 
 
+def test_data_say_what_they_are_made_of() -> None:
+    data = batched(EXAMPLES, Batching(4, limit=6, normalization="half"))
+    assert data.material is EXAMPLES
+    assert (data.limit, data.normalization) == (6, "half")
+
+
 def test_normalisation_is_applied_to_a_batch() -> None:
     ((inputs, _),) = batched(EXAMPLES, Batching(10, normalization="half"))
     assert torch.allclose(inputs, IMAGES.float() / 127.5 - 1, atol=1e-6)

@@ -102,6 +102,9 @@ def test_scenes_are_those_of_the_room_of_data() -> None:
         assert torch.equal(inputs, images)
         assert torch.equal(targets, labels)
     assert [len(targets) for _, targets in open_data("scenes", batch_size=8, limit=20)] == [8, 8, 4]
+    hard = open_data("scenes?difficulty=hard&steps=2", batch_size=8)
+    assert hard.material == Scenes(batch=8, steps=2, difficulty="hard")
+    assert (hard.limit, hard.normalization) == (16, "none")
 
 
 @pytest.mark.usefixtures("here")
@@ -144,6 +147,8 @@ def test_re_iterables_pass_through_and_iterators_do_not() -> None:
         ("scenes?normalize=half", "it takes no normalize"),
         ("scenes?shuffle=true", "it takes no shuffle"),
         ("scenes?label=right", "label must be one of"),
+        ("scenes?difficulty=harder", "difficulty must be one of easy, medium, hard"),
+        ("photos?difficulty=hard", "it takes no difficulty"),
         ("scenes?split=extra", "no split 'extra'; there is train and test"),
         ("features.npz?normalize=half", "no images of three channels"),
         ("features.npz?size=4", "no images of three channels"),

@@ -13,6 +13,7 @@ from weightatlas.errors import SourceError
 from weightatlas.lab.calls import trace
 from weightatlas.lab.interventions import INTERVENTIONS, intervene
 from weightatlas.nn import HEADS, SMALL, CoordConv2d, HeadName, MapHead, SimplifiedNetwork
+from weightatlas.nn.alexnet import AlexNet
 
 FEW: Final[tuple[HeadName, ...]] = ("gap", "no-pooling", "x-pooling")
 
@@ -42,7 +43,7 @@ ZOO: Final = {
     "torchvision:efficientnet_b4": Expected(
         1792, 7, "features.8.2", ("avgpool",), "classifier.1", heads=("no-pooling",)
     ),
-    "timm:resnet50": Expected(2048, 7, "layer4.2.act3", ("global_pool.pool",), "fc"),
+    "timm:resnet50": Expected(2048, 7, "layer4.2.act3", ("global_pool.pool",), "fc", heads=("x-pooling",)),
     "timm:vgg19": Expected(512, 14, "features.35", ("features.36",), "pre_logits.fc1", outputs=4096, heads=HEADS),
     "timm:efficientnet_b4": Expected(
         1792, 10, "bn2", ("global_pool.pool",), "classifier", heads=("x-pooling",)
@@ -112,6 +113,12 @@ def test_the_numbers_of_parameters_are_those_of_the_article_s_networks() -> None
     assert parameters(intervene(vgg19, "gap")) == 143_667_240 - (7 * 7 - 1) * 512 * 4096
     resnet = without_values("torchvision:resnet50")
     assert parameters(intervene(resnet, "no-pooling")) == parameters(resnet) + (7 * 7 - 1) * 2048 * 1000
+
+
+def test_vgg_that_resizes_its_map_inside_forward_loses_its_last_pool_all_the_same() -> None:
+    changed = intervene(without_values("timm:vgg19"), "x-pooling", input_size=192)
+    assert isinstance(changed.get_submodule("features.36"), nn.Identity)
+    assert changed.get_parameter("pre_logits.fc1.classifier.weight").shape == (4096, 512 * 12, 1, 1)
 
 
 def test_auxiliary_classifiers_stay_and_the_mode_too() -> None:
@@ -211,6 +218,18 @@ def test_type_and_frozen_weights() -> None:
     assert trainable == {"head.logits", "classifier.weight", "classifier.bias"}
 
 
+def test_our_alexnet_loses_its_last_max_pool() -> None:
+    changed = intervene(AlexNet(width=0.125, input_size=32, classes=10), "no-pooling", input_size=32)
+    assert isinstance(changed.get_submodule("pool5"), MapHead)
+    assert isinstance(changed.get_submodule("flatten"), nn.Identity)
+    assert changed.get_parameter("fc6.weight").shape == (512, 32 * 13 * 13)
+
+
+def test_a_first_convolution_of_rearranged_pixels_is_given_colours() -> None:
+    parts = (nn.PixelUnshuffle(4), nn.Conv2d(48, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4))
+    assert intervene(nn.Sequential(*parts), "x-pooling", input_size=32).get_parameter("4.weight").shape == (4, 8 * 6)
+
+
 def test_wrappers_are_looked_through() -> None:
     changed = intervene(nn.DataParallel(small()), "x-pooling", input_size=24)
     assert isinstance(changed.get_submodule("module.head"), MapHead)
@@ -228,9 +247,24 @@ def test_coordconv_changes_the_last_two_convolutions_that_look_at_neighbours() -
     assert names == ["conv3a"]
 
 
+class PooledInside(nn.Module):
+    """A network whose forward method pools."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 8, 3)
+        self.classifier = nn.Linear(8, 4)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.classifier(self.convolution(images).mean((2, 3)))
+        return logits
+
+
 def test_coordconv_needs_no_pooling_that_is_a_module() -> None:
-    changed = intervene(without_values("torchvision:densenet121"), "coordconv")
-    assert sum(isinstance(module, CoordConv2d) for module in changed.modules()) == 2
+    changed = intervene(PooledInside(), "coordconv", input_size=8)
+    assert isinstance(changed.get_submodule("convolution"), CoordConv2d)
+    with pytest.raises(SourceError, match=r"^PooledInside: lost track after convolution"):
+        intervene(PooledInside(), "gap", input_size=8)
 
 
 def test_coordconv_and_a_head_go_together() -> None:
@@ -256,8 +290,10 @@ def test_bad_arguments_are_refused() -> None:
         intervene(small(), "gap", input_size=2)
     with pytest.raises(SourceError, match=r"^Linear: no module of it is a convolution"):
         intervene(nn.Linear(3, 4), "gap")
+    compiled = torch.compile(small(), backend="eager")
+    assert isinstance(compiled, nn.Module)
     with pytest.raises(SourceError, match=r"it is compiled; intervene first"):
-        intervene(torch.compile(small(), backend="eager"), "gap")
+        intervene(compiled, "gap")
 
 
 class FixedView(nn.Module):

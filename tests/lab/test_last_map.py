@@ -94,6 +94,15 @@ def test_all_poolings_after_the_last_convolution_are_found_and_what_stands_betwe
     assert found == LastMap(8, 7, 7, ("3", "6"), (), "8", covering=False, flat=False)
 
 
+def test_operations_of_forward_between_poolings_do_not_hide_the_first() -> None:
+    found = last_map(
+        Written(
+            lambda self, images: self.classifier(self.average(self.pool(self.convolution(images)).relu()).flatten(1))
+        )
+    )
+    assert (found.pooling, found.height) == (("pool", "average"), 6)
+
+
 def test_a_pool_beside_the_way_is_no_pooling_of_the_last_map() -> None:
     def forward(self: Written, images: torch.Tensor) -> torch.Tensor:
         features = self.convolution(images)

@@ -1,145 +1,370 @@
 from __future__ import annotations
 
-import math
+import errno
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
-from weightatlas.lab import DivergedError, Recipe, accuracy, train
+from tests.lab.small_runs import CPU, convolutional, equal, images, perceptron, points, seeded
+from weightatlas.errors import SourceError
+from weightatlas.evaluation.scoring import ClassesError, evaluate
+from weightatlas.lab import DivergedError, OutOfMemoryError, Recipe, RunFolder, train
+from weightatlas.lab.training import evaluate_together, open_fabric
 
-Batch = tuple[torch.Tensor, torch.Tensor]
-
-
-def separable(count: int, *, seed: int = 0) -> list[Batch]:
-    generator = torch.Generator().manual_seed(seed)
-    batches = []
-    for _ in range(count):
-        targets = torch.randint(3, (32,), generator=generator)
-        inputs = torch.eye(3)[targets] * 3 + torch.randn(32, 3, generator=generator) * 0.3
-        batches.append((inputs, targets))
-    return batches
-
-
-def linear(*, seed: int = 0) -> nn.Linear:
-    model = nn.Linear(3, 3, bias=False)
-    with torch.no_grad():
-        model.weight.copy_(torch.randn(3, 3, generator=torch.Generator().manual_seed(seed)))
-    return model
+BARE: dict[str, Any] = {
+    "sgd": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=0.01, nesterov=True),
+    "adam": lambda p: torch.optim.Adam(p, lr=0.1, weight_decay=0.01),
+    "adamw": lambda p: torch.optim.AdamW(p, lr=0.1, weight_decay=0.01),
+}
 
 
-def cosine(start: float, end: float, share: float) -> float:
-    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
-
-
-def one_cycle_by_hand(weight: np.ndarray, batches: list[Batch], *, steps: int, peak: float, decay: float) -> np.ndarray:
-    """AdamW on softmax regression, every formula written out; warm-up over 15 % of the steps."""
-    mean, square = np.zeros_like(weight), np.zeros_like(weight)
-    warm = 0.15 * steps - 1
-    first_power = 1.0
+def bare(model: nn.Module, feed: Any, *, steps: int, size: int, optimizer: str, clip: float | None = None) -> list[float]:
+    """A loop as anybody writes it, on the batches of a feed."""
+    made, losses = BARE[optimizer](model.parameters()), []
+    schedule = torch.optim.lr_scheduler.OneCycleLR(made, 0.1, total_steps=steps, pct_start=0.15)
+    model.train()
     for step in range(steps):
-        if step <= warm:
-            rate, beta = cosine(peak / 25, peak, step / warm), cosine(0.95, 0.85, step / warm)
-        else:
-            share = (step - warm) / (steps - 1 - warm)
-            rate, beta = cosine(peak, peak / 25e4, share), cosine(0.85, 0.95, share)
-        inputs, targets = (array.numpy() for array in batches[step % len(batches)])
-        logits = inputs.astype(float) @ weight.T
-        shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-        gradient = (shares - np.eye(3)[targets]).T @ inputs / len(inputs)
-        mean = beta * mean + (1 - beta) * gradient
-        square = 0.999 * square + 0.001 * gradient**2
-        first_power = beta ** (step + 1)
-        corrected = np.sqrt(square / (1 - 0.999 ** (step + 1))) + 1e-8
-        weight = weight * (1 - rate * decay) - rate * mean / (1 - first_power) / corrected
-    return weight
+        inputs, targets = feed.batch(step * size, size)
+        loss = functional.cross_entropy(model(inputs), targets)
+        made.zero_grad()
+        loss.backward()
+        if clip is not None:
+            torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
+        made.step()
+        if step < steps - 1:
+            schedule.step()
+        losses.append(float(loss.detach()))
+    return losses
 
 
-def test_it_takes_the_steps_of_adamw_under_one_cycle() -> None:
-    model, batches = linear(), separable(4)
-    start = model.weight.detach().double().numpy().copy()
-    train(model, batches, steps=20, learning_rate=0.05, weight_decay=0.1)
-    expected = one_cycle_by_hand(start, batches, steps=20, peak=0.05, decay=0.1)
-    np.testing.assert_allclose(model.weight.detach().numpy(), expected, rtol=1e-4, atol=1e-5)
+@pytest.mark.parametrize("norm", [False, True])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+def test_the_weights_are_those_of_a_bare_loop_bit_for_bit(optimizer: Any, *, norm: bool) -> None:
+    ours, theirs = convolutional(norm=norm), convolutional(norm=norm)
+    recipe = Recipe(steps=30, batch_size=16, optimizer=optimizer, learning_rate=0.1, weight_decay=0.01)
+    training = train(ours, images(), recipe, devices=CPU)
+    losses = bare(theirs, images(), steps=30, size=16, optimizer=optimizer)
+    assert equal(ours, theirs)
+    np.testing.assert_allclose(training.losses, losses, rtol=1e-6)
+    assert training.losses[-5:].mean() < 0.8 * training.losses[:5].mean()
 
 
-def test_it_learns_what_can_be_learnt_and_says_how_well() -> None:
-    run = train(linear(), separable(10), steps=60, learning_rate=0.1, evaluate=separable(4, seed=1))
-    assert run.accuracy == 1.0
-    assert run.losses.shape == (60,)
-    assert run.losses[-10:].mean() < 0.1 < run.losses[0]
-    assert run.recipe == Recipe(60, learning_rate=0.1)
-    assert run.seconds is not None
-    assert run.seconds > 0
+def test_clipping_is_torchs_own() -> None:
+    ours, theirs = perceptron(), perceptron()
+    recipe = Recipe(steps=20, batch_size=16, optimizer="sgd", learning_rate=0.1, clip=0.05)
+    train(ours, points(), recipe, devices=CPU)
+    bare(theirs, points(), steps=20, size=16, optimizer="sgd", clip=0.05)
+    assert equal(ours, theirs)
 
 
-def test_the_first_loss_is_that_of_the_untrained_model() -> None:
-    model = nn.Linear(3, 4)
-    nn.init.zeros_(model.weight)
-    nn.init.zeros_(model.bias)
-    run = train(model, separable(1), steps=2)
-    assert run.losses[0] == pytest.approx(math.log(4))
+@pytest.mark.parametrize(("size", "parts"), [(16, 4), (16, 16), (13, 4), (5, 16)])
+def test_accumulation_is_no_accumulation_to_rounding(size: int, parts: int) -> None:
+    whole, cut = perceptron(), perceptron()
+    recipe = {"steps": 12, "batch_size": size, "optimizer": "sgd", "learning_rate": 0.1, "precision": "64-true"}
+    one = train(whole, points(), Recipe(**recipe), devices=CPU)
+    other = train(cut, points(), Recipe(**recipe, accumulate=parts), devices=CPU)
+    np.testing.assert_allclose(one.losses, other.losses, rtol=1e-12)
+    for name, tensor in whole.state_dict().items():
+        torch.testing.assert_close(cut.state_dict()[name], tensor, rtol=1e-11, atol=1e-13)
+
+
+def test_double_precision_is_double_from_end_to_end() -> None:
+    model = perceptron()
+    loss = train(model, points(), Recipe(steps=1, batch_size=40, precision="64-true"), devices=CPU).losses[0]
+    inputs, targets = points().batch(0, 40)
+    expected = functional.cross_entropy(perceptron().double()(inputs.double()), targets).item()
+    assert loss == pytest.approx(expected, rel=1e-14)
+    assert model[0].weight.dtype == torch.float64
+
+
+def test_precision_does_not_decide_what_is_drawn_for_evaluation() -> None:
+    from weightatlas.data import SceneFeed, Scenes
+    from weightatlas.nn import SMALL, SimplifiedNetwork
+
+    scores = []
+    for precision in ("32-true", "64-true"):
+        model = SimplifiedNetwork(SMALL, width=0.125, input_size=24, classes=4)
+        held_out = SceneFeed(Scenes("top", steps=1, split="held-out"))
+        recipe = Recipe(steps=1, batch_size=8, precision=precision)  # type: ignore[arg-type]
+        scores.append(train(model, SceneFeed(Scenes("top")), recipe, held_out=held_out, devices=CPU).score)
+    assert scores[0].loss == pytest.approx(scores[1].loss, rel=1e-4)  # type: ignore[union-attr]
+
+
+def test_label_smoothing_is_torchs_own() -> None:
+    training = train(perceptron(), points(), Recipe(steps=1, batch_size=40, label_smoothing=0.2), devices=CPU)
+    inputs, targets = points().batch(0, 40)
+    expected = functional.cross_entropy(perceptron()(inputs), targets, label_smoothing=0.2).item()
+    assert training.losses[0] == pytest.approx(expected, rel=1e-6)
+
+
+def test_channels_last_gives_the_same_network_to_rounding() -> None:
+    plain, last = convolutional(), convolutional()
+    recipe = {"steps": 8, "batch_size": 16, "optimizer": "sgd"}
+    train(plain, images(), Recipe(**recipe), devices=CPU)  # type: ignore[arg-type]
+    train(last, images(), Recipe(**recipe, channels_last=True), devices=CPU)  # type: ignore[arg-type]
+    assert last[0].weight.is_contiguous(memory_format=torch.channels_last)
+    for name, tensor in plain.state_dict().items():
+        torch.testing.assert_close(last.state_dict()[name], tensor, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
+def test_half_precision_learns_and_differs_from_full(precision: Any) -> None:
+    model, full = perceptron(), perceptron()
+    recipe = Recipe(steps=60, batch_size=16, learning_rate=0.05, precision=precision)
+    losses = train(model, points(), recipe, devices=CPU, held_out=points(seed=1)).losses
+    train(full, points(), Recipe(steps=60, batch_size=16, learning_rate=0.05), devices=CPU)
+    assert np.isfinite(losses).all()
+    assert losses[-5:].mean() < 0.3 * losses[0]
+    assert not torch.equal(model[0].weight.float(), full[0].weight)
+    assert model[0].weight.dtype == (torch.float32 if precision == "bf16-mixed" else torch.bfloat16)
 
 
 def test_the_seed_fixes_dropout_and_leaves_the_global_generator_alone() -> None:
-    models = [nn.Sequential(nn.Dropout(), linear()) for _ in range(3)]
+    models = [perceptron(dropout=0.5) for _ in range(3)]
     before = torch.random.get_rng_state()
     for model, seed in zip(models, (1, 1, 2), strict=True):
-        train(model, separable(3), steps=6, seed=seed)
-    assert torch.equal(torch.random.get_rng_state(), before)
-    first, again, other = (model.get_parameter("1.weight") for model in models)
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
+        train(model, points(), Recipe(steps=6, batch_size=8), seed=seed, devices=CPU)
+        assert torch.equal(torch.random.get_rng_state(), before)
+    assert equal(models[0], models[1])
+    assert not equal(models[0], models[2])
 
 
-def test_batches_are_gone_through_again_when_they_end() -> None:
-    short, long = linear(), linear()
-    train(short, separable(2), steps=6)
-    train(long, separable(2) * 3, steps=6)
-    assert torch.equal(short.weight, long.weight)
+def test_masks_of_dropout_differ_from_update_to_update() -> None:
+    masks = []
+
+    class Watched(nn.Dropout):
+        def forward(self, input: torch.Tensor) -> torch.Tensor:
+            output = super().forward(torch.ones_like(input))
+            masks.append(output.clone())
+            return output * input
+
+    model = seeded(lambda: nn.Sequential(nn.Linear(3, 8), Watched(0.5), nn.Linear(8, 3)))
+    train(model, points(), Recipe(steps=4, batch_size=8), devices=CPU)
+    assert len({tuple(mask.flatten().tolist()) for mask in masks}) == 4
 
 
-def test_progress_hears_of_every_step_and_the_model_ends_in_evaluation_mode() -> None:
+class WithLogits(nn.Module):
+    """What transformers and GoogLeNet give: an object, and heads that the loss does not see."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = perceptron()
+        self.unused = nn.Linear(3, 3)
+
+    def forward(self, inputs: torch.Tensor) -> Any:
+        return SimpleNamespace(logits=self.inner(inputs)) if self.training else self.inner(inputs)
+
+
+def test_a_network_that_gives_an_object_with_logits_trains_as_one_that_gives_them() -> None:
+    model, plain = WithLogits(), perceptron()
+    for each in (model, plain):
+        train(each, points(), Recipe(steps=5, batch_size=8), devices=CPU)
+    assert equal(model.inner, plain)
+
+
+def test_what_gives_no_logits_is_refused() -> None:
+    with pytest.raises(ClassesError, match=r"gives \[8, 3, 1\] for 8 inputs"):
+        train(nn.Sequential(perceptron(), nn.Unflatten(1, (3, 1))), points(), Recipe(steps=1, batch_size=8), devices=CPU)
+
+
+def test_frozen_weights_stay() -> None:
+    model = perceptron()
+    model[0].requires_grad_(requires_grad=False)
+    train(model, points(), Recipe(steps=5, batch_size=8), devices=CPU)
+    assert equal(model[0], perceptron()[0])
+    assert not equal(model[3], perceptron()[3])
+
+
+def test_losses_are_whole_without_a_folder_too_and_the_model_ends_in_evaluation_mode() -> None:
     heard: list[tuple[int, int]] = []
-    model = linear()
-    train(model, separable(1), steps=3, progress=lambda done, total, _label: heard.append((done, total)))
-    assert heard == [(1, 3), (2, 3), (3, 3)]
-    assert not model.training
+    model = perceptron(dropout=0.5)
+    training = train(
+        model,
+        points(),
+        Recipe(steps=19, batch_size=8),
+        devices=CPU,
+        progress=lambda done, total, _label: heard.append((done, total)),
+    )
+    assert training.losses.shape == (19,)
+    assert np.isfinite(training.losses).all()
+    assert heard[-1] == (19, 19)
+    assert not any(module.training for module in model.modules())
+    assert training.score is None
+    assert training.seconds > 0
 
 
-def test_a_loss_that_is_no_number_stops_the_run_and_says_where() -> None:
-    batches = separable(3)
-    batches[1][0][0, 0] = float("nan")
-    model = linear()
-    with pytest.raises(DivergedError, match=r"the loss is nan at step 2 of 9; .*lower the learning rate \(0.003\)"):
-        train(model, batches, steps=9)
-    assert bool(model.weight.isfinite().all()), "the update that would have spoilt the weights was not made"
+def test_the_score_is_that_of_the_network_as_it_is_left() -> None:
+    model, held_out = perceptron(), points(seed=1)
+    training = train(model, points(), Recipe(steps=40, batch_size=16, learning_rate=0.05), devices=CPU, held_out=held_out)
+    assert training.score == evaluate(model, held_out.in_order(256))
+    assert training.score.accuracy > 0.6
 
 
-def test_batches_that_run_out_are_an_error_not_a_shorter_run() -> None:
-    with pytest.raises(ValueError, match="not a one-shot iterator"):
-        train(linear(), iter(separable(3)), steps=6)
-    with pytest.raises(ValueError, match="are empty"):
-        train(linear(), [], steps=6)
+def test_only_the_examples_asked_for_are_scored() -> None:
+    fabric, model = open_fabric(CPU, "32-true"), perceptron()
+    many = points(count=600)
+    assert evaluate_together(fabric, model, many, examples=300).examples == 512, "whole batches"
+    assert evaluate_together(fabric, model, many).examples == 600
 
 
-@pytest.mark.parametrize(("steps", "warmup"), [(1, 0.15), (5, 0.0), (5, 1.0)])
-def test_bad_options_are_refused(steps: int, warmup: float) -> None:
-    with pytest.raises(ValueError, match="steps >= 2 and warmup between 0 and 1"):
-        train(linear(), separable(1), steps=steps, warmup=warmup)
+def test_every_kept_checkpoint_is_scored_once(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    with folder.held():
+        training = train(
+            perceptron(),
+            points(),
+            Recipe(steps=6, batch_size=8),
+            devices=CPU,
+            folder=folder,
+            held_out=points(seed=1),
+            keeps=frozenset({0, 2, 6}),
+            saves=frozenset({3}),
+        )
+    rows = [row for row in folder.rows() if "loss" not in row]
+    assert [row["step"] for row in rows] == [0, 2, 6]
+    assert rows[-1]["test_accuracy"] == training.score.accuracy  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("steps", range(2, 9))
-def test_short_runs_have_a_schedule_too(steps: int) -> None:
-    assert np.isfinite(train(linear(), separable(2), steps=steps).losses).all()
+def broken_at(step: int) -> Any:
+    def log(_row: object, number: int) -> None:
+        if number >= step:
+            raise KeyboardInterrupt
+
+    return log
 
 
-def test_accuracy_counts_images_not_batches_and_puts_the_mode_back() -> None:
-    model = nn.Sequential(nn.Dropout(0.99), nn.Identity()).train()
-    right = (torch.eye(3), torch.tensor([0, 1, 2]))
-    wrong = (torch.eye(3)[:1], torch.tensor([2]))
-    assert accuracy(model, [right, wrong]) == 0.75
-    assert model.training
-    with pytest.raises(ValueError, match="no batch"):
-        accuracy(model, [])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("stop", [2, 17, 30])
+def test_a_run_that_was_interrupted_ends_with_the_same_bits(tmp_path: Path, optimizer: Any, stop: int) -> None:
+    def one(folder: RunFolder | None, **more: Any) -> tuple[nn.Module, Any]:
+        model = seeded(lambda: nn.Sequential(convolutional(norm=True), nn.Dropout(0.3)))
+        recipe = Recipe(steps=31, batch_size=12, optimizer=optimizer)
+        saves, keeps = frozenset(range(0, 31, 5)), frozenset({0, 4, 31})
+        return model, train(model, images(), recipe, folder=folder, saves=saves, keeps=keeps, devices=CPU, **more)
+
+    whole, expected = one(RunFolder(tmp_path / "whole"), held_out=images(seed=1))
+    folder = RunFolder(tmp_path / "cut")
+    with pytest.raises(KeyboardInterrupt), folder.held():
+        one(folder, loggers=[broken_at(stop)], held_out=images(seed=1))
+    with folder.held():
+        again, training = one(folder, held_out=images(seed=1))
+    assert equal(whole, again)
+    assert training.score == expected.score
+    np.testing.assert_array_equal(training.losses, expected.losses)
+    without_time = [[{**row, "seconds": 0} for row in RunFolder(tmp_path / name).rows()] for name in ("whole", "cut")]
+    assert without_time[0] == without_time[1]
+
+
+def test_a_run_that_was_stopped_before_it_was_saved_begins_anew(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    recipe = Recipe(steps=40, batch_size=8)
+    with pytest.raises(KeyboardInterrupt), folder.held():
+        train(perceptron(), points(), recipe, folder=folder, devices=CPU, loggers=[broken_at(16)])
+    assert folder.saved() == ()
+    assert folder.rows() != []
+    with folder.held():
+        train(perceptron(), points(), recipe, folder=folder, devices=CPU)
+    assert [row["step"] for row in folder.rows()] == list(range(1, 41))
+
+
+def test_a_folder_of_a_longer_run_is_refused(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    train(perceptron(), points(), Recipe(steps=9, batch_size=8), folder=folder, devices=CPU)
+    with pytest.raises(SourceError, match="it is at step 9 of a run of 5"):
+        train(perceptron(), points(), Recipe(steps=5, batch_size=8), folder=folder, devices=CPU)
+
+
+def saved_every(folder: RunFolder, model: nn.Module, feed: Any, *, every: int = 4, **more: Any) -> Any:
+    recipe = Recipe(steps=40, **{"batch_size": 8, **more})
+    return train(model, feed, recipe, folder=folder, saves=frozenset(range(0, 41, every)), devices=CPU)
+
+
+def test_an_input_that_is_no_number_stops_the_run_and_says_where(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    feed = points(count=400, spoilt=123)
+    step = next(step for step in range(40) if bool(feed.batch(step * 8, 8)[0].isnan().any())) + 1
+    assert step > 4, "otherwise nothing is saved before"
+    good = (step - 1) // 4 * 4
+    with pytest.raises(DivergedError, match=rf"the loss is nan at step {step}; check .*step-{good:08d}.safetensors"):
+        saved_every(folder, perceptron(), feed)
+    model = perceptron()
+    folder.load(good, model, torch.optim.AdamW(model.parameters()))
+    assert all(bool(tensor.isfinite().all()) for tensor in model.state_dict().values())
+    assert [row["step"] for row in folder.rows()] == list(range(1, step))
+
+
+def test_a_learning_rate_that_explodes_leaves_a_finite_checkpoint(tmp_path: Path) -> None:
+    folder, model = RunFolder(tmp_path), perceptron()
+    more = {"optimizer": "sgd", "learning_rate": 1e30, "schedule": "constant", "weight_decay": 0.0}
+    with pytest.raises(DivergedError, match="lower the learning rate"):
+        saved_every(folder, model, points(), every=1, **more)
+    for step in folder.saved():
+        folder.load(step, model, torch.optim.SGD(model.parameters(), momentum=0.9, nesterov=True))
+        assert all(bool(tensor.isfinite().all()) for tensor in model.state_dict().values())
+
+
+def test_weights_broken_by_the_last_update_are_not_saved(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    recipe = Recipe(steps=1, batch_size=8, optimizer="sgd", learning_rate=1e38, schedule="constant")
+    with pytest.raises(DivergedError, match=r"is not finite after step 1; lower the learning rate; nothing was saved yet"):
+        train(nn.Sequential(perceptron(), Scaled()), points(), recipe, folder=folder, devices=CPU)
+    assert folder.saved() == ()
+
+
+class Scaled(nn.Module):
+    """Multiplies gradients, not values, so that the first update is too large."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return inputs + 100 * (inputs - inputs.detach())
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), OSError(errno.EDQUOT, "Quota")])
+def test_a_disk_that_fills_while_saving_leaves_the_last_good_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError
+) -> None:
+    from weightatlas.lab import records
+
+    folder, real = RunFolder(tmp_path), records.save_file
+
+    def filling(tensors: Any, path: Any, **more: Any) -> None:
+        if "step-00000012" in str(path) and "checkpoints" in str(path):
+            raise error
+        real(tensors, path, **more)
+
+    monkeypatch.setattr(records, "save_file", filling)
+    with pytest.raises(SourceError, match=r"no space is left for step 12; its last good checkpoint is of step 8; make room"):
+        saved_every(folder, perceptron(), points())
+    assert folder.saved() == (4, 8)
+    monkeypatch.undo()
+    model, unbroken = perceptron(), perceptron()
+    saved_every(folder, model, points())
+    train(unbroken, points(), Recipe(steps=40, batch_size=8), devices=CPU)
+    assert equal(model, unbroken)
+    assert not list(tmp_path.rglob(".step*"))
+
+
+class Hungry(nn.Module):
+    """Asks for more memory than there is, once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = perceptron()
+        self.calls = 0
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        if self.calls == 7:
+            torch.empty(2**46, dtype=torch.uint8)
+        return self.inner(inputs)
+
+
+def test_memory_that_runs_out_is_said_with_what_to_lower(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    with pytest.raises(OutOfMemoryError, match=r"at step 7 with a batch of 8 in 1 part; .*step-00000004.safetensors"):
+        saved_every(folder, Hungry(), points())

@@ -39,6 +39,7 @@ RANKS: Final = {name: 1 + rank for rank, names in enumerate(WITHIN_A_BLOCK) for 
 NORM_BEFORE, UNKNOWN, NORM_AFTER, LATEST = 0, 15, 20, 30
 PARAMETERS: Final = {"weight": 0, "bias": 1}
 NUMBERED: Final = re.compile(r"(.*?)[_.-]?(\d+)(.*)$", re.DOTALL)  # a line break would make it try every split
+LETTER: Final = re.compile(r"[a-z]")
 DIGITS: Final = re.compile(r"(\d+)")
 INFINITE: Final = float("inf")
 
@@ -133,6 +134,8 @@ class _Siblings:
         name = part.lower()
         match = NUMBERED.match(name)
         text, number, rest = (match[1], float(match[2]), match[3]) if match else (name, INFINITE, "")
+        if LETTER.fullmatch(rest):  # 5a, 5b: the parts of stage 5
+            number, rest = number + (ord(rest) - ord("a") + 1) / 100, ""
         place = self._around_a_list(name, text, number) if self.has_list else None
         slot = self._in_attention(name, text, number) if self.has_attention else self._in_block(name, text, number)
         return *(place or self._at_an_end(name)), *slot, number, text, _natural(rest), part
@@ -185,7 +188,7 @@ class _Siblings:
 
     def _norm(self, number: float) -> tuple[float, int]:
         if number < INFINITE:
-            return number, NORM_AFTER if self.is_stem else NORM_BEFORE
+            return number, NORM_AFTER if self.is_stem or not number.is_integer() else NORM_BEFORE
         if "fc1" in self.names:
             return 1, NORM_AFTER
         if self.names & DEPTHWISE:

@@ -48,6 +48,11 @@ app.command(
     help="Train one network, changed or not, and keep the run: checkpoints, metrics, manifest.",
     config=fill_from_file,
 )
+app.command(
+    "weightatlas.cli.experiment:experiment",
+    name="experiment",
+    help="Train every variant of a paper's experiment, compare them, write the table and the atlas.",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

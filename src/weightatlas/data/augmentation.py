@@ -23,10 +23,9 @@ DRAWS: Final = 8
 class Augmentation:
     r"""Change the images of a batch, each by numbers of its own; the defaults do nothing.
 
-    In this order: a part of the image is cut out (`scale`, `crop`), mirrored (`flip`),
-    moved (`shift`) and turned (`rotate`). So flips are left-right in the image as it was, before the turn. What would
-    lie outside the image is its reflection about the outermost pixels; there are no black borders, whose direction a
-    network could read.
+    In this order: a part of the image is cut out (`scale`, `crop`), mirrored (`flip`), moved (`shift`) and turned
+    (`rotate`). So flips are left-right in the image as it was, before the turn. What would lie outside the image is its
+    reflection about the outermost pixels; there are no black borders, whose direction a network could read.
 
     Cuts, flips, shifts and quarter turns copy pixels exactly. With `scale` or a random turn the whole change is one map
     of places, $q \mapsto W F S R\, q$ (turn R, shift S, flip F, cut W), and each image is read once, bilinearly, at the

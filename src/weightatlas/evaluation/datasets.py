@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from weightatlas.data.normalisation import Normalization
 
 SCENES: Final = "scenes"
+TRAINING_STEPS: Final = 400
+HELD_OUT_STEPS: Final = 32
+"""Batches of scenes that make a pass, where nothing is said: what the small networks train on, and are scored on."""
+
 IMAGES: Final = ("split", "shuffle", "size", "resize", "normalize")
 KINDS: Final = (
     "scenes, cifar10:PATH, cifar100:PATH, svhn:PATH, a folder of images, Parquet, an .npz, package.module:callable"
@@ -155,7 +159,7 @@ def _scenes(source: str, options: Options) -> Data:
     held_out = options.split in {"test", "held-out", "val", "validation"}
     if not held_out and options.split not in {None, "train"}:
         raise SourceError(source, f"no split {options.split!r}", "there is train and test")
-    steps = options.steps or 400
+    steps = options.steps or (HELD_OUT_STEPS if held_out else TRAINING_STEPS)
     count = min(steps * options.batch_size, options.limit or steps * options.batch_size)
     label: Any = options.label or "top"
     difficulty: Any = options.difficulty or "easy"

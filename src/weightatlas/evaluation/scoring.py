@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,8 @@ from torch.nn import functional
 from weightatlas.errors import WeightatlasError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+    from contextlib import AbstractContextManager
 
     from weightatlas.evaluation.batches import Batch
 
@@ -51,7 +53,7 @@ def evaluate(model: torch.nn.Module, batches: Iterable[Batch]) -> Score:
         ClassesError: the logits do not fit the targets.
 
     Example:
-        >>> from weightatlas.evaluation import evaluate
+        >>> from weightatlas.evaluation.scoring import evaluate
         >>> evaluate(torch.nn.Identity(), [(torch.eye(4), torch.tensor([0, 1, 2, 0]))]).accuracy
         0.75
     """
@@ -62,8 +64,18 @@ def evaluate(model: torch.nn.Module, batches: Iterable[Batch]) -> Score:
     return Score(loss / seen, first / seen, five / seen, int(seen))
 
 
-def score_sums(model: torch.nn.Module, batches: Iterable[Batch]) -> torch.Tensor:
+def score_sums(
+    model: torch.nn.Module,
+    batches: Iterable[Batch],
+    *,
+    within: Callable[[], AbstractContextManager[Any]] = nullcontext,
+) -> torch.Tensor:
     """Sum what `Score` has the means of, (loss, top-1, top-5, examples): processes add theirs up before dividing.
+
+    Args:
+        model: as `evaluate` takes it.
+        batches: as `evaluate` takes them; they are made outside of `within`, whose type must not decide what they hold.
+        within: entered whenever the network runs: a lower precision.
 
     Returns:
         float64 on the model's device (float32 where that has none), (4,).
@@ -76,13 +88,20 @@ def score_sums(model: torch.nn.Module, batches: Iterable[Batch]) -> torch.Tensor
         with torch.no_grad():
             for inputs, targets in batches:
                 wanted = targets.to(where)
-                logits = logits_of(model(inputs.to(where)), wanted).float()
+                with within():
+                    output = model(inputs.to(where))
+                logits = in_full(logits_of(output, wanted))
                 right = logits.topk(min(5, logits.shape[1]), dim=1).indices == wanted[:, None]
                 loss = functional.cross_entropy(logits, wanted, reduction="sum")
                 sums += torch.stack([loss, right[:, 0].sum(), right.sum(), torch.full_like(loss, len(targets))])
     finally:
         model.train(was_training)
     return sums
+
+
+def in_full(logits: torch.Tensor) -> torch.Tensor:
+    """The same numbers in single precision at least: half of it does not carry a sum of exponentials."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 def logits_of(output: Any, targets: torch.Tensor) -> torch.Tensor:  # noqa: ANN401 - what a network gives

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from weightatlas.lab.breakdown import DivergedError, OutOfMemoryError
 from weightatlas.lab.configuration import Configuration, Recipe, read_configuration
+from weightatlas.lab.demo import Demo, DemoError, DemoNetwork, demo
 from weightatlas.lab.devices import Devices
 from weightatlas.lab.interventions import intervene
 from weightatlas.lab.records import RunFolder
@@ -12,6 +13,9 @@ from weightatlas.lab.training import Training, train
 
 __all__ = [
     "Configuration",
+    "Demo",
+    "DemoError",
+    "DemoNetwork",
     "Devices",
     "DivergedError",
     "OutOfMemoryError",
@@ -19,6 +23,7 @@ __all__ = [
     "Run",
     "RunFolder",
     "Training",
+    "demo",
     "intervene",
     "read_configuration",
     "run",

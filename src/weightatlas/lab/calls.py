@@ -26,7 +26,8 @@ class Call:
         inputs: its first argument, without values.
         outputs: what it gave.
         leaf: whether it holds no other module, or none that is looked into.
-        origin: where its answer stands in the graph of gradients, before anything changed it in place.
+        entry: where its argument stands in the graph of gradients.
+        origin: where its answer stands there, before anything else changed it in place.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Call:
     inputs: torch.Tensor
     outputs: torch.Tensor
     leaf: bool
+    entry: Node | None
     origin: Node | None
 
     @property
@@ -120,7 +122,8 @@ def trace(model: nn.Module, shape: tuple[int, ...], *, whole: tuple[type[nn.Modu
 def _writer(name: str, calls: list[Call], *, leaf: bool) -> Any:  # noqa: ANN401 - a hook
     def write(module: nn.Module, inputs: tuple[Any, ...], outputs: Any) -> None:  # noqa: ANN401 - any module's
         if inputs and isinstance(inputs[0], torch.Tensor) and isinstance(outputs, torch.Tensor):
-            calls.append(Call(name, module, inputs[0], outputs, leaf, outputs.grad_fn))
+            entry, origin = inputs[0].grad_fn, outputs.grad_fn
+            calls.append(Call(name, module, inputs[0], outputs, leaf, entry, origin))
 
     return write
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import math
 import tomllib
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -17,7 +18,7 @@ from weightatlas.errors import SourceError
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 Optimizer = Literal["sgd", "adam", "adamw"]
 Schedule = Literal["one-cycle", "cosine", "step", "constant"]
@@ -82,12 +83,14 @@ class Recipe:
         Raises:
             ValueError: and says which field and what it may be.
         """
+        _require_kinds(self)
         for name, choices in CHOICES.items():
             _require(self, name, getattr(self, name) in choices, f"one of {', '.join(choices)}")
         for name in ("steps", "batch_size", "accumulate", "threads"):
             _require(self, name, getattr(self, name) is None or getattr(self, name) >= 1, "1 or more")
         for name in ("warmup", "label_smoothing", "momentum"):
             _require(self, name, 0 <= getattr(self, name) < 1, "0 or more and below 1")
+        _require(self, "weight_decay", self.weight_decay >= 0, "0 or more")
         for name in ("learning_rate", "epochs", "clip"):
             _require(self, name, getattr(self, name) is None or getattr(self, name) > 0, "above 0")
         if self.steps is not None and self.epochs is not None:
@@ -96,9 +99,19 @@ class Recipe:
         if self.schedule == "one-cycle" and self.warmup == 0:
             message = "one cycle needs a warmup above 0"
             raise ValueError(message)
+        rising = list(self.milestones) == sorted(set(self.milestones)) and all(
+            0 < share < 1 for share in self.milestones
+        )
+        _require(self, "milestones", rising, "rising shares of the updates, between 0 and 1")
+        pairs = all(
+            isinstance(pair, tuple) and len(pair) == 2 and _is_number(pair[0]) and type(pair[1]) is int
+            for pair in self.batch_schedule
+        )
+        what = "pairs of a rising epoch above 0 and a size of 1 or more"
+        _require(self, "batch_schedule", pairs, what)
         starts = [epoch for epoch, _ in self.batch_schedule]
         rising = starts == sorted(set(starts)) and all(epoch > 0 and size >= 1 for epoch, size in self.batch_schedule)
-        _require(self, "batch_schedule", rising, "pairs of a rising epoch and a size")
+        _require(self, "batch_schedule", rising, what)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +143,14 @@ class Configuration:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
+        """Refuse what has no meaning.
+
+        Raises:
+            ValueError: and says which field and what it may be.
+        """
+        _require_kinds(self)
+        texts = isinstance(self.interventions, tuple) and all(isinstance(name, str) for name in self.interventions)
+        _require(self, "interventions", texts, "a list of names")
         _require(self, "keep", self.keep in get_args(Keep), f"one of {', '.join(get_args(Keep))}")
         for name in ("every", "save_every"):
             _require(self, name, getattr(self, name) is None or getattr(self, name) >= 1, "1 or more")
@@ -141,8 +161,9 @@ class Configuration:
 
     @property
     def identity(self) -> str:
-        """A digest that two configurations share only if they are equal; 16 hexadecimal digits."""
-        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:16]
+        """A digest that two configurations share if they are equal, and only then; 16 hexadecimal digits."""
+        values = json.loads(json.dumps(self.to_dict()), parse_int=_float_if_exact)  # 2 epochs are 2.0 epochs
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def configuration_from(values: Mapping[str, Any], *, source: str = "configuration") -> Configuration:
@@ -197,6 +218,37 @@ def _require(values: object, name: str, holds: bool, what: str) -> None:
     if not holds:
         message = f"{name} must be {what}, not {getattr(values, name)!r}"
         raise ValueError(message)
+
+
+def _require_kinds(values: Recipe | Configuration) -> None:
+    """Refuse a field of another kind than it is declared: TOML does not know which it is to be."""
+    for item in fields(values):
+        declared, optional, _ = str(item.type).partition(" | None")
+        value = getattr(values, item.name)
+        if declared in KINDS and not (optional and value is None):
+            holds, what = KINDS[declared]
+            _require(values, item.name, holds(value), what)
+
+
+def _float_if_exact(digits: str) -> float:
+    number = int(digits)
+    return float(number) if abs(number) < 2**53 else number
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+KINDS: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = MappingProxyType(
+    {
+        "int": (lambda value: type(value) is int, "a whole number"),
+        "float": (_is_number, "a number"),
+        "bool": (lambda value: type(value) is bool, "true or false"),
+        "str": (lambda value: isinstance(value, str) and value != "", "a name"),
+        "tuple[float, ...]": (lambda value: isinstance(value, tuple) and all(map(_is_number, value)), "numbers"),
+        "tuple[tuple[float, int], ...]": (lambda value: isinstance(value, tuple), "pairs of an epoch and a size"),
+    }
+)
 
 
 def _filled(kind: type[Any], values: Mapping[str, Any], source: str, prefix: str) -> Any:  # noqa: ANN401 - of that kind

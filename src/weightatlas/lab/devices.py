@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import torch
@@ -47,7 +48,7 @@ class Devices:
 def open_fabric(devices: Devices, precision: Precision) -> Fabric:
     """Open the devices; with several processes this starts the others, which run the same program from its beginning.
 
-    Under `torchrun` the processes are those that it started.
+    Under `torchrun` the processes are those that it started, whatever `devices` says.
 
     Raises:
         MissingDependencyError: Lightning Fabric is not installed.
@@ -60,14 +61,17 @@ def open_fabric(devices: Devices, precision: Precision) -> Fabric:
         except ImportError as error:
             need = "training"
             raise MissingDependencyError(need, "lightning-fabric", "train") from error
+        devices = _started(devices)
+        accelerator = _chosen(devices)
+        if precision == "16-mixed" and accelerator == "cpu":  # Fabric would take bf16 in its place, and say so only
+            raise SourceError(precision, "the CPU does not compute in it", "give --precision bf16-mixed")
         several = devices.devices * devices.nodes > 1
         strategy: Any = "auto"
         if several:
-            on_gpus = devices.accelerator == "cuda" or (devices.accelerator == "auto" and torch.cuda.is_available())
-            strategy = DDPStrategy(process_group_backend="nccl" if on_gpus else "gloo")
+            strategy = DDPStrategy(process_group_backend="nccl" if accelerator == "cuda" else "gloo")
         try:
             fabric = Fabric(
-                accelerator=_chosen(devices.accelerator, several=several),
+                accelerator=accelerator,
                 devices=devices.devices,
                 num_nodes=devices.nodes,
                 strategy=strategy,
@@ -94,10 +98,16 @@ def is_first_process() -> bool:
 @contextmanager
 def quiet_fabric() -> Iterator[None]:
     """Keep Fabric's advice (more workers, other precisions) off the user's screen."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="lightning_fabric")
-        warnings.filterwarnings("ignore", module="lightning_utilities")
-        yield
+    logger = logging.getLogger("lightning_fabric")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="lightning_fabric")
+            warnings.filterwarnings("ignore", module="lightning_utilities")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def over_processes(fabric: Fabric, tensor: torch.Tensor, operation: Literal["mean", "sum"]) -> torch.Tensor:
@@ -144,10 +154,19 @@ def threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _chosen(accelerator: Accelerator, *, several: bool) -> str:
+def _started(devices: Devices) -> Devices:
+    """The processes that torchrun has started, where it has."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return devices
+    everywhere, here = int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_WORLD_SIZE"])
+    return replace(devices, devices=here, nodes=everywhere // here)
+
+
+def _chosen(devices: Devices) -> str:
     """The accelerator by name: Fabric's "auto" would take Apple's, on which processes cannot train together."""
-    if accelerator != "auto":
-        return accelerator
+    if devices.accelerator != "auto":
+        return devices.accelerator
     if torch.cuda.is_available():
         return "cuda"
-    return "mps" if torch.backends.mps.is_available() and not several else "cpu"
+    alone = devices.devices * devices.nodes == 1
+    return "mps" if torch.backends.mps.is_available() and alone else "cpu"

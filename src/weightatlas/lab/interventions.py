@@ -27,6 +27,7 @@ OF_THE_DATA: Final = {"rotated-90": "90", "random-rotation": "random"}
 
 INPUT_SIZE: Final = 224
 BATCH: Final = 2
+COLOURS: Final = 3
 
 
 def intervene(
@@ -89,8 +90,7 @@ def intervene(
     source = type(model).__name__
     if isinstance(model, torch.jit.ScriptModule) or "_orig_mod" in dict(model.named_children()):
         raise SourceError(source, "it is compiled", "intervene first, and compile the changed copy")
-    shape = (BATCH, *_image_shape(model, source, input_size))
-    before = trace(model, shape, whole=(MapHead,))
+    before = _traced(model, source, input_size)
     if not isinstance(before.answer, torch.Tensor) or before.answer.ndim != 2:
         raise SourceError(source, "its answer is not one row of logits an image", "name a classifier of images")
     last = None if name == COORDCONV else find_last_map(source, before)
@@ -136,8 +136,11 @@ def _check_name(name: str) -> None:
         raise SourceError(name, "no such intervention", remedy)
 
 
-def _image_shape(model: nn.Module, source: str, size: int | tuple[int, int] | None) -> tuple[int, int, int]:
-    """Channels, height and width of the images that a network is made for."""
+def _traced(model: nn.Module, source: str, size: int | tuple[int, int] | None) -> Trace:
+    """One forward pass over images that the network is made for.
+
+    They have as many channels as the first convolution, or three where that one reads rearranged pixels.
+    """
     first = next((module for module in model.modules() if isinstance(module, nn.Conv2d)), None)
     if first is None:
         raise SourceError(source, "no module of it is a convolution", "name a convolutional network")
@@ -145,7 +148,12 @@ def _image_shape(model: nn.Module, source: str, size: int | tuple[int, int] | No
         own = (_own_size(module) for module in model.modules())
         size = next((one for one in own if one is not None), INPUT_SIZE)
     height, width = (size, size) if isinstance(size, int) else size
-    return first.in_channels, height, width
+    try:
+        return trace(model, (BATCH, first.in_channels, height, width), whole=(MapHead,))
+    except SourceError:
+        if first.in_channels <= COLOURS:
+            raise
+        return trace(model, (BATCH, COLOURS, height, width), whole=(MapHead,))
 
 
 def _own_size(module: nn.Module) -> tuple[int, int] | None:

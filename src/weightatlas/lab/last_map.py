@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from weightatlas.lab.calls import Call, Trace
 
 ADAPTIVE: Final = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
-NORMS: Final = (nn.LayerNorm, nn.BatchNorm1d, nn.BatchNorm2d)
+WIDTHS: Final = ("normalized_shape", "num_features")
+"""Where normalisations, torch's and others', keep the number of features they take."""
+
 AS_MODULES: Final = "write its pooling, flattening and classifier as modules, each called once, or name another model"
 
 
@@ -52,11 +54,11 @@ def find_last_map(source: str, found: Trace) -> LastMap:
 
     The last call that reads a map, (batch, C, H, W) with two positions or more, must be a pooling (a module that keeps
     the channels and reduces the positions, an adaptive pool of any kind, a flattening, a head of ours) or a convolution
-    whose kernel covers the map: a fully connected layer in disguise. From there the way back leads through poolings and
-    modules without parameters as long as each got the very tensor that the one before gave. The map that the first of
-    these poolings reads is the last map: a convolution, norm or activation made it. The way on leads to the first
-    linear layer or convolution: the classifier, or the first of its layers. In the graph of gradients every path from
-    the answer to the images must lead through it.
+    whose kernel covers the map: a fully connected layer in disguise. From there the way leads back, in the graph of
+    gradients, as long as it does not fork and no module on it has parameters. The map that the first pooling on it
+    reads is the last map: a convolution, norm or activation made it. The way on leads to the first linear layer or
+    convolution: the classifier, or the first of its layers. Every path from the answer to the images must lead through
+    it.
 
     Args:
         source: the model's name, for errors.
@@ -140,19 +142,28 @@ def _pools(call: Call) -> bool:
 
 
 def _way_back(calls: Sequence[Call], place: int) -> list[Call]:
-    """The poolings that end at a call, first to last: as far back as tensors pass from one to the next untouched."""
+    """The poolings that end at a call, first to last: as far back as there is one way only and no parameter on it."""
     found = [calls[place]] if _pools(calls[place]) else []
-    while True:
-        given = calls[place].inputs
-        earlier = next((back for back in range(place - 1, -1, -1) if calls[back].outputs is given), None)
-        if earlier is None:
-            return found
+    while (earlier := _giver(calls, place)) is not None:
         call = calls[earlier]
         if _pools(call):
             found.insert(0, call)
         elif any(True for _ in call.module.parameters()):
-            return found
+            break
         place = earlier
+    return found
+
+
+def _giver(calls: Sequence[Call], place: int) -> int | None:
+    """The call whose answer, alone, another call reads: as it is, or after operations of a forward method."""
+    node = calls[place].entry
+    while node is not None:
+        for back in range(place - 1, -1, -1):
+            if calls[back].origin is node:
+                return back
+        earlier = [one for one, _ in node.next_functions if one is not None]
+        node = earlier[0] if len(earlier) == 1 else None
+    return None
 
 
 def _check_features(source: str, end: Call, classifier: Call) -> None:
@@ -169,7 +180,8 @@ def _check_between(source: str, between: Sequence[Call], classifier: Call) -> No
     features = classifier.inputs[0].numel()
     for call in between:
         own = (*call.module.parameters(), *(one for one in call.module.buffers() if one.ndim))
-        if not isinstance(call.module, NORMS) or any(one.shape != (features,) for one in own):
+        norm = hasattr(call.module, "reset_parameters") and any(hasattr(call.module, width) for width in WIDTHS)
+        if not norm or any(one.shape != (features,) for one in own):
             kind = type(call.module).__name__
             problem = f"{call.name} ({kind}) stands between its pooling and {classifier.name}, with parameters"
             _refuse(source, problem, "name a model with at most a normalisation there")

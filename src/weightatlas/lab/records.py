@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -29,7 +30,8 @@ ENTRY: Final = "training"
 """The one entry of metadata in a checkpoint, JSON: safetensors writes several in an order that changes."""
 
 FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-SAYS_FULL: Final = tuple(f"os error {number}" for number in FULL)
+NUMBER: Final = re.compile(r"os error (\d+)")
+"""How safetensors says which error of the system it met."""
 
 
 class RunFolder:
@@ -38,7 +40,9 @@ class RunFolder:
     Layout: `manifest.json` says what the run is; `metrics.jsonl` has a row a step; `checkpoints/step-00000400` and
     `optimizer/step-00000400` (both `.safetensors`) are the weights and the optimiser's state after 400 updates;
     `result.json` is there when the run has ended. A file is written beside its place and renamed, weights after the
-    state: where weights are, the state is whole. Only one process at a time can hold a folder open.
+    state: where weights are, the state is whole. While the run lasts, the newest two are kept with their states: should
+    a machine that fails spoil the last, the run goes on from the one before. Only one process at a time can hold a
+    folder open.
 
     Attributes:
         path: the folder.
@@ -55,12 +59,14 @@ class RunFolder:
         """Make the folder and keep other processes out of it while the block runs; a killed process lets go.
 
         Raises:
-            SourceError: another process trains here.
+            SourceError: another process trains here, or nothing can be written here.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self.path / ".lock", os.O_CREAT | os.O_RDWR, 0o666)
+        with self.writing("its lock"):
+            self.path.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self.path / ".lock", os.O_CREAT | os.O_RDWR, 0o666)
         try:
             _lock(handle, self.path)
+            self._sweep()
             yield
         finally:
             os.close(handle)
@@ -77,7 +83,7 @@ class RunFolder:
         """Write what the run is, or see that the folder holds the same one already.
 
         Raises:
-            SourceError: it holds another run, or what it holds cannot be read.
+            SourceError: it holds another run, or what it holds cannot be read, or it cannot be written.
         """
         place = self.path / MANIFEST
         if place.is_file():
@@ -87,7 +93,7 @@ class RunFolder:
                 problem = f"it holds another run (its {' and '.join(differing)} differ)"
                 raise SourceError(self.path, problem, "name another folder, or remove this one")
             return
-        with self.writing(0), replacing(place) as temporary:
+        with self.writing("its manifest"), replacing(place) as temporary:
             temporary.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
     def result(self) -> dict[str, Any] | None:
@@ -97,7 +103,7 @@ class RunFolder:
 
     def finish(self, result: Mapping[str, Any]) -> None:
         """Write what the run came to."""
-        with self.writing(None), replacing(self.path / RESULT) as temporary:
+        with self.writing("its result"), replacing(self.path / RESULT) as temporary:
             temporary.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
     def saved(self) -> tuple[int, ...]:
@@ -111,19 +117,20 @@ class RunFolder:
             step: updates made.
             model: its weights and buffers.
             state: the optimiser's `state_dict`.
-            record: goes into the metadata of both files.
+            record: what else a resumed run needs; it goes into the metadata of the optimiser's file, so that the
+                weights' are the same bytes whenever they are the same weights.
 
         Raises:
-            SourceError: the disk is full; what was saved before is untouched.
+            SourceError: the disk is full, or the folder cannot be written; what was saved before is untouched.
         """
         weights, tied = _savable(model.state_dict())
         tensors, figures = _flattened(state)
-        with self.writing(step):
+        with self.writing(f"step {step}"):
             for path, content, more in (
-                (self.optimizer(step), tensors, {"figures": figures}),
+                (self.optimizer(step), tensors, {**record, "figures": figures}),
                 (self.checkpoint(step), weights, {"tied": tied}),
             ):
-                metadata = {ENTRY: json.dumps({"step": step, **record, **more})}
+                metadata = {ENTRY: json.dumps({"step": step, **more})}
                 with replacing(path) as temporary:
                     save_file(content, temporary, metadata=metadata)
 
@@ -136,61 +143,94 @@ class RunFolder:
         Raises:
             SourceError: a file is corrupt or of another network.
         """
-        weights, record = _load(self.checkpoint(step))
-        tensors, beside = _load(self.optimizer(step))
+        weights, described = _load(self.checkpoint(step))
+        tensors, record = _load(self.optimizer(step))
         try:
             missing, unexpected = model.load_state_dict(weights, strict=False)
-            _fitted(set(missing) ^ set(record["tied"]) | set(unexpected))
-            optimizer.load_state_dict(_nested(tensors, beside["figures"], optimizer))
+            _fitted(set(missing) ^ set(described["tied"]) | set(unexpected))
+            optimizer.load_state_dict(_nested(tensors, record["figures"], optimizer))
         except (RuntimeError, ValueError, KeyError, TypeError) as error:
             problem = f"its state does not fit this network ({' '.join(str(error).split())[:200]})"
             raise SourceError(self.checkpoint(step), problem, "remove the folder to train anew") from error
         return record
 
-    def forget(self, *, after: int, keep: frozenset[int]) -> None:
-        """Remove checkpoints that are not to be kept, optimiser states older than the newest, and what came after."""
-        newest = max((step for step in self.saved() if step <= after), default=None)
+    def forget(self, *, after: int, keep: frozenset[int], spare: int = 1) -> None:
+        """Remove checkpoints that are not to be kept, old states of the optimiser, and what came after.
+
+        Args:
+            after: updates made.
+            keep: after how many updates checkpoints stay.
+            spare: how many stay, with their states, beside the newest.
+        """
+        fresh = [step for step in self.saved() if step <= after][-1 - spare :]
         for step in self._steps("optimizer"):
-            if step != newest:
+            if step not in fresh:
                 self.optimizer(step).unlink(missing_ok=True)
         for step in self._steps("checkpoints"):
-            if step != newest and (step not in keep or step > after):
+            if step not in fresh and (step not in keep or step > after):
                 self.checkpoint(step).unlink(missing_ok=True)
 
     def log(self, rows: list[Row]) -> None:
         """Append rows to the metrics, whole lines at a time."""
         text = "".join(json_line(row) + "\n" for row in rows)
-        with self.writing(None), (self.path / METRICS).open("ab") as file:
+        with self.writing("its metrics"), (self.path / METRICS).open("ab") as file:
             file.write(text.encode())
 
     def rows(self) -> list[Row]:
-        """The metrics so far; a last line that a kill cut short is left out."""
+        """The metrics so far; a last line that a kill cut short is left out.
+
+        Raises:
+            SourceError: another line is no row of metrics.
+        """
         place = self.path / METRICS
         if not place.is_file():
             return []
-        whole = place.read_bytes().rpartition(b"\n")[0]
-        return [json.loads(line) for line in whole.splitlines()]
+        rows: list[Row] = []
+        for number, line in enumerate(place.read_bytes().rpartition(b"\n")[0].split(b"\n"), start=1):
+            try:
+                row = json.loads(line) if line else None
+            except ValueError:
+                row = {}
+            if row is not None and (not isinstance(row, dict) or not isinstance(row.get("step"), int)):
+                raise SourceError(place, f"line {number} is no row of metrics", "remove that line")
+            rows += [] if row is None else [row]
+        return rows
 
     def rewind(self, step: int) -> list[Row]:
         """Drop the metrics of updates after `step`, which will be made again, and give the rest."""
         rows = [row for row in self.rows() if row["step"] <= step]
-        with self.writing(None), replacing(self.path / METRICS) as temporary:
+        with self.writing("its metrics"), replacing(self.path / METRICS) as temporary:
             temporary.write_text("".join(json_line(row) + "\n" for row in rows), encoding="utf-8")
         return rows
 
     @contextmanager
-    def writing(self, step: int | None) -> Iterator[None]:
-        """Turn a full disk into one sentence that says what is safe."""
+    def writing(self, what: str) -> Iterator[None]:
+        """Turn a disk that is full, or refuses, into one sentence that says what is safe.
+
+        Raises:
+            SourceError: the block could not write.
+        """
         try:
             yield
         except (OSError, SafetensorError) as error:
-            if getattr(error, "errno", None) not in FULL and not any(text in str(error) for text in SAYS_FULL):
+            said = NUMBER.search(str(error))
+            number = error.errno if isinstance(error, OSError) else int(said[1]) if said else None
+            if number is None:
                 raise
-            what = "the metrics" if step is None else f"step {step}"
+            full = number in FULL
             saved = self.saved()
             safe = f"its last good checkpoint is of step {saved[-1]}" if saved else "nothing was saved yet"
-            problem = f"no space is left for {what}; {safe}"
-            raise SourceError(self.path, problem, "make room and start again: it goes on from there") from error
+            then = ": the run goes on from there" if saved else ""
+            reason = f"no space is left for {what}" if full else f"{what} cannot be written ({os.strerror(number)})"
+            remedy = "make room and start again" if full else "see that it can be written to, and start again"
+            raise SourceError(self.path, f"{reason}; {safe}", remedy + then) from error
+
+    def _sweep(self) -> None:
+        """Remove what a killed process was writing."""
+        for place in (self.path, self.path / "checkpoints", self.path / "optimizer"):
+            for name in (".manifest-*.json", ".metrics-*.jsonl", ".result-*.json", ".step-*.safetensors"):
+                for left in place.glob(name):
+                    left.unlink(missing_ok=True)
 
     def _steps(self, kind: str) -> list[int]:
         names = [path.stem.removeprefix("step-") for path in (self.path / kind).glob("step-*.safetensors")]
@@ -211,8 +251,10 @@ def _lock(handle: int, path: Path) -> None:
         return
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    except BlockingIOError as error:
         raise SourceError(path, "another process trains here", "wait for it, or name another folder") from error
+    except OSError:  # a file system without locks, as on Windows
+        return
 
 
 def _savable(state: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], list[str]]:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from weightatlas.errors import SourceError
+from weightatlas.lab.last_map import WIDTHS
 from weightatlas.nn import CoordConv2d, build_head
 
 if TYPE_CHECKING:
@@ -100,8 +101,7 @@ def _resize(norm: nn.Module, features: int, inputs: int) -> None:
     for name, buffer in norm.named_buffers():
         if buffer.shape == (features,):
             setattr(norm, name, buffer.new_empty(inputs))
-    if isinstance(norm, nn.LayerNorm):
-        norm.normalized_shape = (inputs,)
-    elif isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d):
-        norm.num_features = inputs
+    for width in WIDTHS:
+        if hasattr(norm, width):
+            setattr(norm, width, (inputs,) if isinstance(getattr(norm, width), tuple) else inputs)
     cast("nn.LayerNorm", norm).reset_parameters()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
@@ -12,7 +13,7 @@ import torch
 import weightatlas
 from weightatlas.errors import SourceError
 from weightatlas.evaluation import feed_of, open_data, open_model
-from weightatlas.lab.devices import Devices, open_fabric, threads
+from weightatlas.lab.devices import Devices, first_alone, open_fabric, threads
 from weightatlas.lab.interventions import intervene
 from weightatlas.lab.plan import kept_steps, make_plan, saved_steps
 from weightatlas.lab.records import RunFolder
@@ -34,6 +35,10 @@ SAMPLE: Final = 2048
 """Training examples on which a finished network is scored, as it is scored on held-out data."""
 
 HELD_OUT: Final = ("test", "val")
+ALWAYS_TESTED: Final = ("cifar10:", "cifar100:")
+NO_SPLIT: Final = ("no split", "one file, and not that of a split", "no array")
+"""How the readers of data begin to say that there is no such split."""
+
 PACKAGES: Final = ("torch", "lightning-fabric", "numpy")
 
 
@@ -108,11 +113,9 @@ def run(
     """
     place = RunFolder(folder)
     fabric = open_fabric(devices, configuration.recipe.precision)
-    with threads(configuration.recipe.threads):
-        if not fabric.is_global_zero:
-            return _run(configuration, place, fabric, loggers, progress)
-        with place.held():
-            return _run(configuration, place, fabric, loggers, progress)
+    with threads(configuration.recipe.threads), ExitStack() as held:
+        first_alone(fabric, lambda: held.enter_context(place.held()))
+        return _run(configuration, place, fabric, loggers, progress)
 
 
 def _run(
@@ -120,10 +123,8 @@ def _run(
 ) -> Run:
     feed, held_out = open_feeds(configuration, device=str(fabric.device))
     model = build(configuration, feed)
-    if fabric.is_global_zero:
-        folder.claim(manifest(configuration, model, feed, held_out, fabric))
-    fabric.barrier()
-    earlier = folder.result()
+    first_alone(fabric, lambda: folder.claim(manifest(configuration, model, feed, held_out, fabric)))
+    earlier = first_alone(fabric, folder.result)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     if earlier is not None:
         return Run(
@@ -149,9 +150,7 @@ def _run(
     )
     sample = evaluate_together(fabric, model, feed, examples=SAMPLE)
     result = _result(training, sample, parameters)
-    if fabric.is_global_zero:
-        folder.finish(result)
-    fabric.barrier()
+    first_alone(fabric, lambda: folder.finish(result))
     return Run(
         configuration=configuration,
         folder=folder.path,
@@ -261,14 +260,21 @@ def _described(feed: Feed) -> dict[str, Any]:
 
 
 def _held_out(configuration: Configuration, device: str) -> Feed | None:
-    """The test or validation split of the training data, where there is one and the name says no split itself."""
+    """The test or validation split of the training data, where there is one and the name says no split itself.
+
+    Data that always have a test split, and cannot show it, are half there: that is an error.
+    """
     if "split=" in configuration.data.partition("?")[2]:
         return None
     for split in HELD_OUT:
         try:
             data = open_data(configuration.data, seed=configuration.seed, split=split)
-        except SourceError:
+        except SourceError as error:
+            if configuration.data.startswith(ALWAYS_TESTED) or not error.problem.startswith(NO_SPLIT):
+                raise
             continue
+        if data.material is None:  # the user's own batches know of no splits
+            return None
         return feed_of(data, augmentation=configuration.augmentation, seed=configuration.seed, device=device)
     return None
 

@@ -8,15 +8,14 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, cast
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch.nn import functional
 
-from weightatlas.errors import SourceError, WeightatlasError
-from weightatlas.evaluation.scoring import Score, logits_of, score_sums
+from weightatlas.data.seeds import derived_seed
+from weightatlas.errors import SourceError
+from weightatlas.evaluation.scoring import Score, in_full, logits_of, score_sums
 from weightatlas.lab.breakdown import broken_down, check_weights
-from weightatlas.lab.devices import Devices, open_fabric, over_processes, quiet_fabric
+from weightatlas.lab.devices import Devices, first_alone, open_fabric, over_processes, quiet_fabric
 from weightatlas.lab.journal import Journal
 from weightatlas.lab.optimisation import make_optimizer, rates, set_rates
 from weightatlas.lab.plan import Plan, kept_steps, make_plan
@@ -24,6 +23,8 @@ from weightatlas.nn import synchronised
 from weightatlas.progress import Progress, silent
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     from lightning_fabric import Fabric
 
     from weightatlas.data import Feed
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 Log = Callable[[Mapping[str, Any], int], None]
 EVALUATION_BATCH: Final = 256
 DEFAULT: Final = Devices()
+UPDATE: Final = 2
+"""Marks the seeds of updates: none is that of a pass or of its augmentation."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,7 +95,9 @@ def train(
     Raises:
         DivergedError: the loss or a weight is NaN or infinite; the last good checkpoint is kept.
         OutOfMemoryError: a batch does not fit; the message says what to lower.
-        SourceError: the plan does not fit the data, the folder's state does not fit the network, or the disk is full.
+        SourceError: the plan does not fit the data or the processes, the folder's state does not fit the network, or
+            nothing more can be written there.
+        ClassesError: what the network gives are no logits.
 
     Example:
         >>> from weightatlas.data import SceneFeed, Scenes
@@ -104,6 +109,9 @@ def train(
     """
     fabric = open_fabric(devices, recipe.precision) if isinstance(devices, Devices) else devices
     plan = make_plan(recipe, feed.examples, source=feed.name)
+    if any(stretch.size < fabric.world_size for stretch in plan.stretches):
+        problem = f"a batch has fewer examples than the {fabric.world_size} processes"
+        raise SourceError(feed.name, problem, "raise --batch-size, or lower --devices")
     journal = Journal(fabric, folder, loggers, plan, progress)
     keeps = kept_steps(plan, "last", None) if keeps is None else keeps
     run = _Run(
@@ -119,14 +127,17 @@ def train(
         journal=journal,
     )
     with _own_random_state(fabric):
-        for step in range(run.resume(), plan.steps):
-            with broken_down(recipe, step, folder):
+        first = run.resume()
+        run.network.train()
+        for step in range(first, plan.steps):
+            with broken_down(step, plan.batch(step)[1], recipe.accumulate, folder):
                 loss, learning_rate = run.update(step)
                 journal.note(step + 1, loss, learning_rate)
             if step + 1 in keeps or step + 1 in saves or step + 1 == plan.steps:
                 run.save(step + 1)
-    model.eval()
-    return Training(plan, journal.losses(), journal.seconds, run.score())
+        score = run.final_score()
+    run.leave(model)
+    return Training(plan, journal.losses(), journal.seconds, score)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -146,11 +157,15 @@ class _Run:
     optimizer: torch.optim.Optimizer = field(init=False)
     network: Any = field(init=False)
     trained: Any = field(init=False)
+    scored: tuple[int, Score | None] = field(init=False, default=(-1, None))
 
     def __post_init__(self) -> None:
         recipe = self.recipe
-        if recipe.synchronise:
-            self.model = synchronised(self.model)
+        if recipe.synchronise and self.fabric.world_size > 1:
+            try:
+                self.model = synchronised(self.model)
+            except ValueError as error:
+                raise SourceError(type(self.model).__name__, str(error), "drop --synchronise") from error
         if recipe.channels_last:
             self.model = self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = make_optimizer(self.model.parameters(), recipe)
@@ -164,26 +179,27 @@ class _Run:
         start, size = self.plan.batch(step)
         now = rates(recipe, step, self.plan.steps)
         set_rates(self.optimizer, now)
-        _seed_step(self.seed, step, fabric.global_rank)
+        _seed_update(self.seed, step, fabric)
         inputs, targets = self.feed.batch(start, size, rank=fabric.global_rank, ranks=fabric.world_size)
         inputs, targets = inputs.to(fabric.device, non_blocking=True), targets.to(fabric.device, non_blocking=True)
         if recipe.channels_last and inputs.ndim == 4:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
-        self.network.train()
         self.trained.zero_grad()
         total = torch.zeros((), device=fabric.device)
-        parts = max(1, min(recipe.accumulate, len(targets)))
+        # As many parts in every process, whatever its share: batch norms that are synchronised wait for each other.
+        parts = min(recipe.accumulate, size // fabric.world_size)
         for part, (images, answers) in enumerate(
             zip(inputs.tensor_split(parts), targets.tensor_split(parts), strict=True)
         ):
             with nullcontext() if part == parts - 1 else fabric.no_backward_sync(self.network):
-                logits = logits_of(self.network(images), answers)
+                with fabric.autocast():  # Fabric casts what comes out to torch's default type, here the precision's own
+                    logits = in_full(logits_of(self.network(images), answers))
                 # DDP takes the mean over processes: each gives its share of the sum, whatever its share of the batch.
                 loss = functional.cross_entropy(
-                    logits.float(), answers, label_smoothing=recipe.label_smoothing, reduction="sum"
+                    logits, answers, label_smoothing=recipe.label_smoothing, reduction="sum"
                 ) * (fabric.world_size / size)
                 fabric.backward(loss)
-            total += loss.detach()
+            total = total + loss.detach()
         if recipe.clip is not None:
             fabric.clip_gradients(self.network, self.trained, max_norm=recipe.clip, error_if_nonfinite=False)
         self.trained.step()
@@ -191,8 +207,11 @@ class _Run:
 
     def resume(self) -> int:
         """Load the newest state of the folder, or save the first; gives how many updates it has seen."""
-        saved = self.folder.saved() if self.folder is not None else ()
-        if self.folder is None or not saved:
+        if self.folder is None:
+            return 0
+        saved = first_alone(self.fabric, self.folder.saved)  # it may have changed by the time that another looks
+        if not saved:
+            self.journal.rewind(-1, 0.0)
             if 0 in self.keeps:
                 self.save(0)
             return 0
@@ -206,35 +225,35 @@ class _Run:
         return step
 
     def save(self, step: int) -> None:
-        """Write a checkpoint, once for all processes, and score it where it is to be kept.
-
-        What goes wrong for the process that writes is raised in all: none waits for one that has left.
-        """
-        if self.folder is None:
-            return
+        """Write a checkpoint, once for all processes, and score it where it is to be kept."""
         self.journal.flush()
-        score = self.score() if step in self.keeps and step < self.plan.steps else None
-        trouble: WeightatlasError | None = None
-        if self.fabric.is_global_zero:
-            try:
-                self._write(self.folder, step, score)
-            except WeightatlasError as error:
-                trouble = error
-        trouble = self.fabric.broadcast(trouble)
-        if trouble is not None:
-            raise trouble
+        check_weights(self.model, step, self.folder)
+        if self.folder is not None:
+            if step in self.keeps:
+                self.scored = step, self._score()
+            folder = self.folder
+            first_alone(self.fabric, lambda: self._write(folder, step))
         self.journal.pause()
 
-    def _write(self, folder: RunFolder, step: int, score: Score | None) -> None:
-        check_weights(self.model, step, folder)
+    def _write(self, folder: RunFolder, step: int) -> None:
+        # The score first: a run that is killed in between goes on from before, and drops it.
+        if self.scored[0] == step and self.scored[1] is not None:
+            self.journal.write([{"step": step, **score_row(self.scored[1])}])
         record = {"seconds": self.journal.seconds, "precision": self.fabric.strategy.precision.state_dict()}
         folder.save(step, self.model, self.optimizer.state_dict(), record)
-        if score is not None:
-            self.journal.write([{"step": step, **score_row(score)}])
-        folder.forget(after=step, keep=self.keeps)
+        folder.forget(after=step, keep=self.keeps, spare=int(step < self.plan.steps))
 
-    def score(self) -> Score | None:
-        """Score the network as it is on the held-out data, each process its share of the batches."""
+    def final_score(self) -> Score | None:
+        """Score the network at the end, unless that was done when it was saved."""
+        return self.scored[1] if self.scored[0] == self.plan.steps else self._score()
+
+    def leave(self, model: torch.nn.Module) -> None:
+        """Give the weights to the model that was to be trained, where a copy was, and leave it in evaluation mode."""
+        if self.model is not model:
+            model.to(next(self.model.parameters())).load_state_dict(self.model.state_dict())
+        model.eval()
+
+    def _score(self) -> Score | None:
         return None if self.held_out is None else evaluate_together(self.fabric, self.model, self.held_out)
 
 
@@ -243,8 +262,8 @@ def evaluate_together(fabric: Fabric, model: torch.nn.Module, feed: Feed, *, exa
     precision = fabric.strategy.precision
     count = None if examples is None else -(-examples // EVALUATION_BATCH)
     batches = islice(islice(feed.in_order(EVALUATION_BATCH), count), fabric.global_rank, None, fabric.world_size)
-    with precision.forward_context():
-        sums = score_sums(model, ((precision.convert_input(inputs), targets) for inputs, targets in batches))
+    converted = ((precision.convert_input(inputs), targets) for inputs, targets in batches)
+    sums = score_sums(model, converted, within=precision.forward_context)
     loss, first, five, seen = over_processes(fabric, sums, "sum").tolist()
     return Score(loss / seen, first / seen, five / seen, int(seen))
 
@@ -254,10 +273,14 @@ def score_row(score: Score) -> Row:
     return {"test_loss": score.loss, "test_accuracy": score.accuracy, "test_top5": score.top5}
 
 
-def _seed_step(seed: int, step: int, rank: int) -> None:
-    """Seed torch's generators, on every device, for one update of one process."""
-    (state,) = np.random.SeedSequence(entropy=seed, spawn_key=(step, rank)).generate_state(1, np.uint64)
-    torch.manual_seed(int(state) >> 1)
+def _seed_update(seed: int, step: int, fabric: Fabric) -> None:
+    """Seed torch's generators, on the processor and on this process's device, for one update."""
+    state = derived_seed(seed, UPDATE, step, fabric.global_rank)
+    torch.default_generator.manual_seed(state)  # `torch.manual_seed` also formats a stack for GPUs that are not there
+    if fabric.device.type == "cuda":
+        torch.cuda.manual_seed(state)
+    elif fabric.device.type == "mps":
+        torch.mps.manual_seed(state)
 
 
 def _own_random_state(fabric: Fabric) -> AbstractContextManager[None]:

@@ -76,7 +76,7 @@ class SimplifiedNetwork(nn.Module):
 
     Attributes:
         pools: module name and step of each pool that is kept.
-        dropped_pools: names of those that the article has (or the table, if it is another) and this input size drops.
+        dropped_pools: names of those that the table has room for and this input size drops.
         map_size: side of the map under the head.
 
     Shape:
@@ -87,9 +87,9 @@ class SimplifiedNetwork(nn.Module):
             empty, a kernel is even, or a group has no convolution or more than 26.
 
     **Source:** Weight Banding (Petrov, Voss, Schubert, Cammarata, Goh, Olah; Distill 2021), the figure of the network's
-    architecture, and its variants of the head. The figure gives no strides: the convolutions have
-    1 and the pools 2, which its five pools and its final 7 x 7 force. Where the article's first kernels are 7 x 7 and
-    5 x 5, `SMALL` has 5 x 5 and 3 x 3.
+    architecture, and its variants of the head. The figure gives no strides: the convolutions have 1 and the pools 2,
+    which its five pools and its final 7 x 7 force. Where the article's first kernels are 7 x 7 and 5 x 5, `SMALL` has
+    5 x 5 and 3 x 3.
 
     Example:
         >>> network = SimplifiedNetwork(SMALL, input_size=24, classes=4)

@@ -51,8 +51,8 @@ class FullMask(MapHead):
     $$f_c = \frac{1}{HW} \sum_{y,x} m_{c,y,x}\, a_{c,y,x}$$
 
     Shape:
-        (batch, C, H, W) to (batch, C). The parameter `factors` is m, (C, H, W), first 1 everywhere: training starts from
-        global average pooling.
+        (batch, C, H, W) to (batch, C). The parameter `factors` is m, (C, H, W), first 1 everywhere: training starts
+        from global average pooling.
 
     **Source:** Weight Banding, "approaches where weight banding persisted": a 7 x 7 x 512 mask with learned weights
     after 5b. That the mean follows, and that the weights start at 1, are our choices.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -18,6 +17,7 @@ from weightatlas.lab.records import MANIFEST
 from weightatlas.nn import AllPositions, ColumnMeans, MapHead, RowMeans
 
 if TYPE_CHECKING:
+    import numpy as np
     import numpy.typing as npt
 
     from weightatlas.banding.layer import LayerBanding

@@ -35,7 +35,7 @@ class BandingExperimentResult(ExperimentResult):
             return ExperimentResult.rows(self, table)
         return [{column: plain(row.get(column)) for column in PROFILES} for row in self._profiles()]
 
-    def chart(self) -> alt.FacetChart:
+    def chart(self) -> alt.HConcatChart:
         """B of the last two layers of every run, with intervals, beside what the article says."""
         from weightatlas.lab.experiments.banding_charts import bands_chart
 

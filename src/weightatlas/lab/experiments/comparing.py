@@ -64,7 +64,13 @@ def compare(result: ExperimentResult) -> tuple[Comparison, ...]:
     q_values = _q_values([effect if variant.against else None for variant, _, effect, _ in found])
     return tuple(
         Comparison(
-            variant.name, variant.against, key, effect, q_value, claim, claim and _judged(result, variant, claim)
+            variant=variant.name,
+            against=variant.against,
+            measure=key,
+            effect=effect,
+            q_value=q_value,
+            claim=claim,
+            verdict=None if claim is None else _judged(result, variant, claim),
         )
         for (variant, key, effect, claims), q_value in zip(found, q_values, strict=True)
         for claim in claims

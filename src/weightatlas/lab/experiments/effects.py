@@ -59,8 +59,11 @@ class Effect:
 
     @property
     def kept(self) -> float:
-        """The variant's mean as a share of the baseline's; NaN where that is 0."""
-        return self.variant.mean / self.baseline.mean if self.baseline.mean else math.nan
+        """The variant's mean as a share of the baseline's; NaN where the baseline's interval reaches 0."""
+        low, high = self.baseline.low, self.baseline.high
+        if not self.baseline.mean or (low is not None and high is not None and low <= 0 <= high):
+            return math.nan
+        return self.variant.mean / self.baseline.mean
 
 
 def mean_interval(values: Sequence[float] | npt.NDArray[np.float64], *, confidence: float = CONFIDENCE) -> Interval:

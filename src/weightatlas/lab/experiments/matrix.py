@@ -1,4 +1,4 @@
-"""Running an experiment: every variant with every seed, in order or side by side, each kept and none lost to another."""
+"""Running an experiment: every variant with every seed, in order or side by side, each run kept."""
 
 from __future__ import annotations
 
@@ -138,10 +138,9 @@ def _jobs(cells: list[Cell]) -> int:
 
 def _claim(folder: Path, experiment: Experiment) -> None:
     """Write what the folder is for, or see that it is for this."""
-    place = folder / MANIFEST
     variants = {variant.name: replace(variant.configuration, seed=0).identity for variant in experiment.variants}
     wanted = {"experiment": experiment.name, "preset": experiment.preset}
-    earlier = _earlier(folder, place)
+    earlier = _earlier(folder, experiment)
     remedy = "name another folder, or remove this one"
     for key, value in wanted.items():
         if earlier and earlier.get(key) != value:
@@ -153,13 +152,16 @@ def _claim(folder: Path, experiment: Experiment) -> None:
     if changed:
         problem = f"it holds {', '.join(changed)} of this experiment with another configuration"
         raise SourceError(folder, problem, remedy)
-    with replacing(place) as temporary:
+    with replacing(folder / MANIFEST) as temporary:
         temporary.write_text(json.dumps(wanted | {"variants": known | variants}, indent=2) + "\n", encoding="utf-8")
 
 
-def _earlier(folder: Path, place: Path) -> dict[str, Any]:
+def _earlier(folder: Path, experiment: Experiment) -> dict[str, Any]:
+    """The manifest in a folder; none where it is new, or has lost its own and holds nothing but runs."""
+    place = folder / MANIFEST
     if not place.is_file():
-        if folder.exists() and not (folder.is_dir() and all(item.name.startswith(".") for item in folder.iterdir())):
+        names = {variant.name for variant in experiment.variants}
+        if folder.exists() and not (folder.is_dir() and all(_is_ours(item, names) for item in folder.iterdir())):
             raise SourceError(folder, "it holds something that is no experiment", "name an empty folder")
         return {}
     try:
@@ -169,3 +171,7 @@ def _earlier(folder: Path, place: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or not isinstance(content.get("variants", {}), dict):
         raise SourceError(place, "no experiment's manifest", "remove it: finished runs are kept")
     return content
+
+
+def _is_ours(path: Path, variants: set[str]) -> bool:
+    return path.name in variants or path.name.startswith(".")

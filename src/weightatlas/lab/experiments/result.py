@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from weightatlas.lab.experiments.comparing import compare
 from weightatlas.lab.experiments.effects import mean_interval
+from weightatlas.lab.experiments.experiment import Experiment
 from weightatlas.result import Result, Row, plain
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from weightatlas.lab.experiments.comparing import Comparison
-    from weightatlas.lab.experiments.experiment import Experiment, Figure, Measure, Measurement
+    from weightatlas.lab.experiments.experiment import Figure, Measure, Measurement
     from weightatlas.lab.running import Run
     from weightatlas.plate import Plate
 
@@ -118,9 +119,14 @@ class ExperimentResult(Result):
     experiment: Experiment
     runs: tuple[ExperimentRun, ...]
 
+    @property
+    def finished(self) -> tuple[ExperimentRun, ...]:
+        """The runs that have figures."""
+        return tuple(done for done in self.runs if done.skipped is None)
+
     def of(self, variant: str) -> tuple[ExperimentRun, ...]:
         """The finished runs of a variant, by seed."""
-        return tuple(done for done in self.runs if done.variant == variant and done.skipped is None)
+        return tuple(done for done in self.finished if done.variant == variant)
 
     def values(self, variant: str, key: str) -> dict[int, float]:
         """The finite values of a figure by seed."""
@@ -152,7 +158,7 @@ class ExperimentResult(Result):
                 arrays |= {f"{place}/{name}": array for name, array in done.measurement.arrays.items()}
         return arrays
 
-    def chart(self) -> alt.LayerChart | alt.HConcatChart:
+    def chart(self) -> alt.HConcatChart:
         """Every seed of every variant on the measures that are compared."""
         from weightatlas.lab.experiments.charts import variants_chart
 

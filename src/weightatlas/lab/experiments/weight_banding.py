@@ -249,6 +249,8 @@ def x_pooling(base: Configuration) -> Variant:
         configuration=replace(base, interventions=("x-pooling",)),
         against=BASELINE,
         claims=(
+            Claim(measure="last_score", expected="lower", article="gone from 5b"),
+            _claim("penultimate_score", "present", "clear in 5a"),
             _claim("last_slide_score", "absent", "gone from 5b"),
             _claim("penultimate_slide_score", "present", "clear in 5a, as in the baseline's 5b"),
             Claim(measure="shift", expected="present", article="gone from 5b, reappears in 5a"),

@@ -1,0 +1,85 @@
+"""All experiments by name and preset, whole or in part."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from weightatlas.errors import SourceError
+from weightatlas.lab.experiments import weight_banding
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from weightatlas.lab.experiments.experiment import Experiment, Variant
+
+EXPERIMENTS: Final[Mapping[str, Mapping[str, Callable[..., Experiment]]]] = MappingProxyType(
+    {weight_banding.NAME: weight_banding.PRESETS}
+)
+"""Presets by experiment; the first preset is the default."""
+
+
+def open_experiment(
+    name: str,
+    *,
+    preset: str | None = None,
+    data: str | None = None,
+    seeds: Sequence[int] | None = None,
+    variants: Sequence[str] | None = None,
+    steps: int | None = None,
+) -> Experiment:
+    """Open an experiment by name.
+
+    Args:
+        name: "weight-banding".
+        preset: its scale; None is the first it has.
+        data: what it trains on, where the preset does not bring its own.
+        seeds: instead of the preset's.
+        variants: names of those to run; what they are compared with is run too. None is all.
+        steps: updates of every run instead of the preset's length: a dry run.
+
+    Raises:
+        SourceError: there is no such experiment, preset or variant, or the preset needs data.
+
+    Example:
+        >>> experiment = open_experiment("weight-banding", variants=["no-pooling"], steps=2)
+        >>> [variant.name for variant in experiment.variants], experiment.seeds
+        (['baseline', 'no-pooling'], (1, 2, 3))
+    """
+    presets = EXPERIMENTS[_known(name, EXPERIMENTS, "experiment", name)]
+    chosen = next(iter(presets)) if preset is None else _known(preset, presets, "preset", name)
+    more = {} if seeds is None else {"seeds": tuple(seeds)}
+    try:
+        experiment = presets[chosen](data, **more)
+    except ValueError as error:
+        if isinstance(error, SourceError):
+            raise
+        raise SourceError(name, str(error), "give seeds that differ") from error
+    if variants is not None:
+        experiment = replace(experiment, variants=_chosen(experiment, variants))
+    if steps is not None:
+        experiment = replace(experiment, variants=tuple(_shortened(one, steps) for one in experiment.variants))
+    return experiment
+
+
+def _chosen(experiment: Experiment, names: Sequence[str]) -> tuple[Variant, ...]:
+    """The variants named, and those they are compared with, in the experiment's order."""
+    by_name = {variant.name: variant for variant in experiment.variants}
+    wanted = {_known(name, by_name, "variant", experiment.source) for name in names}
+    wanted |= {against for name in wanted if (against := by_name[name].against) is not None}
+    return tuple(variant for variant in experiment.variants if variant.name in wanted)
+
+
+def _shortened(variant: Variant, steps: int) -> Variant:
+    recipe = replace(variant.configuration.recipe, steps=steps, epochs=None, batch_schedule=())
+    return replace(variant, configuration=replace(variant.configuration, recipe=recipe))
+
+
+def _known(name: str, among: Mapping[str, object], what: str, source: str) -> str:
+    if name in among:
+        return name
+    near = difflib.get_close_matches(name, among, n=1)
+    remedy = f"did you mean {near[0]}?" if near else f"there is {', '.join(among)}"
+    raise SourceError(source, f"there is no {what} {name[:80]!r}", remedy)

@@ -1,0 +1,63 @@
+"""Networks and data small enough to be trained in milliseconds, for tests of the loop."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from weightatlas.data import ResidentFeed
+from weightatlas.data.examples import held_in_memory
+from weightatlas.lab import Devices
+
+CPU = Devices(accelerator="cpu")
+
+
+def points(*, count: int = 40, seed: int = 0, spoilt: int | None = None, **more: Any) -> ResidentFeed:
+    """Noisy corners of a triangle, three classes; one of them may hold a NaN."""
+    generator = torch.Generator().manual_seed(seed)
+    targets = torch.arange(count) % 3
+    inputs = torch.eye(3)[targets] * 3 + torch.randn(count, 3, generator=generator)
+    if spoilt is not None:
+        inputs[spoilt] = float("nan")
+    return ResidentFeed(held_in_memory("points", inputs, targets), seed=seed, **more)
+
+
+def images(*, count: int = 40, seed: int = 0, **more: Any) -> ResidentFeed:
+    """Random images, 8 x 8, three classes told apart by their brightest channel."""
+    generator = torch.Generator().manual_seed(seed)
+    targets = torch.arange(count) % 3
+    pixels = torch.randint(0, 128, (count, 3, 8, 8), dtype=torch.uint8, generator=generator)
+    pixels[torch.arange(count), targets] += 100
+    return ResidentFeed(held_in_memory("images", pixels, targets), seed=seed, **more)
+
+
+def seeded(build: Any, *, seed: int = 0) -> Any:
+    """What a function builds, with its first weights fixed."""
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(seed)
+        return build()
+
+
+def perceptron(*, seed: int = 0, dropout: float = 0.0) -> nn.Sequential:
+    """Two layers for `points`."""
+    return seeded(lambda: nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Dropout(dropout), nn.Linear(8, 3)), seed=seed)
+
+
+def convolutional(*, seed: int = 0, norm: bool = False) -> nn.Sequential:
+    """A small network for `images`."""
+
+    def build() -> nn.Sequential:
+        middle = nn.BatchNorm2d(4) if norm else nn.Identity()
+        return nn.Sequential(
+            nn.Conv2d(3, 4, 3, padding=1), middle, nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 3)
+        )
+
+    return seeded(build, seed=seed)
+
+
+def equal(first: nn.Module, second: nn.Module) -> bool:
+    """Whether two networks have the same bits."""
+    one, other = first.state_dict(), second.state_dict()
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
