@@ -1,4 +1,4 @@
-"""The claim: the lab's loop trains the simplified network at .9 or more of the speed of a bare loop, on the same tensors.
+"""The claim: the lab trains the simplified network at .9 or more of the speed of a bare loop on the same tensors.
 
 Both see the same images in the same order, on one thread, with AdamW under one cycle; rounds are interleaved. The
 lab's loop also augments nothing, checks every loss, seeds every step, writes its metrics and saves twenty checkpoints
@@ -24,10 +24,10 @@ from weightatlas.lab.plan import make_plan, saved_steps
 from weightatlas.nn import ARTICLE, SMALL, SimplifiedNetwork
 
 SETTINGS = {
-    "small, 24 x 24, batch 64": (SMALL, 1.0, 24, 64, 40),
-    "article at a quarter of its width, 32 x 32, batch 32": (ARTICLE, 0.25, 32, 32, 8),
+    "small, 24 x 24, batch 64": (SMALL, 1.0, 24, 64, 200),
+    "article at a quarter of its width, 32 x 32, batch 32": (ARTICLE, 0.25, 32, 32, 24),
 }
-ROUNDS = 7
+ROUNDS = 5
 FLOOR = 0.9
 
 
@@ -66,7 +66,7 @@ def main() -> None:
     print(machine())
     claims = Claims()
     for name, (groups, width, size, batch, steps) in SETTINGS.items():
-        examples = images(size, 2048)
+        examples = images(size, 4096)
         feed = ResidentFeed(examples, seed=0)
         batches = [feed.batch(step * batch, batch) for step in range(steps)]
         recipe = Recipe(steps=steps, batch_size=batch)
@@ -85,7 +85,8 @@ def main() -> None:
         ratio = seconds["bare"] / seconds["ours"]
         augmented = ResidentFeed(examples, augmentation=Augmentation(flip=True, shift=2), seed=0)
         share = feed_seconds(augmented, batch, steps) / (seconds["bare"] / steps)
-        print(f"{name}: bare {seconds['bare'] / steps * 1e3:.1f} ms a step, the lab {seconds['ours'] / steps * 1e3:.1f}")
+        each = {who: time_taken / steps * 1e3 for who, time_taken in seconds.items()}
+        print(f"{name}, {steps} steps: bare {each['bare']:.1f} ms a step, the lab {each['ours']:.1f}")
         print(f"  a batch with flips and shifts takes {share:.1%} of a step")
         claims.check(f"{ratio:.3f} of the bare loop's speed, {FLOOR} or more", ratio >= FLOOR)
     claims.settle()

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import time
+
 import pytest
 
 from weightatlas.parallel import BACKENDS, parallel_map
@@ -37,3 +40,77 @@ def test_an_error_in_the_work_comes_through() -> None:
 def test_an_unknown_backend_is_refused() -> None:
     with pytest.raises(ValueError, match="threading, loky, dask, ray"):
         parallel_map(square, [1, 2], backend="celery")  # type: ignore[arg-type]
+
+
+def reciprocal(number: int) -> float:
+    if number == 7:
+        os._exit(1)
+    if number == 8:
+        raise StubbornError(number, "no way back")
+    return 1 / number
+
+
+class StubbornError(Exception):
+    """An error that cannot be pickled back, as some libraries' are."""
+
+    def __init__(self, number: int, text: str) -> None:
+        super().__init__(f"{text} from {number}")
+
+
+def told(number: int, error: Exception) -> str:
+    return f"{number}: {type(error).__name__} {error}"
+
+
+@pytest.mark.parametrize(("jobs", "backend"), [(1, "threading"), (2, "threading"), (2, "loky"), (2, "dask")])
+def test_an_error_in_one_item_does_not_lose_the_others(jobs: int, backend: str) -> None:
+    answers: list[float | str] = parallel_map(
+        reciprocal,
+        [1, 0, 8, 2],
+        jobs=jobs,
+        backend=backend,  # type: ignore[arg-type]
+        on_error=told,
+    )
+    assert answers[:2] == [1.0, "0: ZeroDivisionError division by zero"]
+    assert str(answers[2]).endswith("no way back from 8")
+    assert answers[3] == 0.5
+
+
+def test_a_process_that_dies_loses_its_own_item_only() -> None:
+    answers: list[float | str] = parallel_map(
+        reciprocal, [1, 7, 2, 4, 7, 5], jobs=2, backend="loky", on_error=lambda _item, error: type(error).__name__
+    )
+    assert answers == [1.0, "WorkerLostError", 0.5, 0.25, "WorkerLostError", 0.2]
+
+
+def test_what_the_callers_own_functions_raise_comes_through() -> None:
+    def refuse(done: int, total: int, label: str) -> None:
+        message = f"{label}, {done} of {total}"
+        raise KeyError(message)
+
+    for jobs in (1, 2):
+        with pytest.raises(KeyError, match="first"):
+            parallel_map(
+                square, [1, 2], jobs=jobs, on_error=lambda _item, _error: 0, progress=refuse, label=lambda _: "first"
+            )
+
+
+def process(_item: int) -> int:
+    time.sleep(0.2)
+    return os.getpid()
+
+
+@pytest.mark.parametrize("backend", ["loky", "dask"])
+def test_isolated_items_have_processes_of_their_own(backend: str) -> None:
+    answers = parallel_map(process, [1, 2], jobs=2, backend=backend, isolated=True)  # type: ignore[arg-type]
+    assert len({os.getpid(), *answers}) == 3
+
+
+def test_isolated_items_are_refused_where_a_process_would_be_shared() -> None:
+    with pytest.raises(ValueError, match="threads share a process"):
+        parallel_map(square, [1, 2], jobs=2, isolated=True)
+    distributed = pytest.importorskip("dask.distributed")
+    with (
+        distributed.Client(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=":0"),
+        pytest.raises(ValueError, match="one thread each"),
+    ):
+        parallel_map(square, [1, 2], jobs=2, backend="dask", isolated=True)

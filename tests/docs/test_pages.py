@@ -13,6 +13,7 @@ from tests.docs.pages import PAGES, ROOT, page_name, section, table_rows
 from weightatlas.anatomy.listing import COLUMNS
 from weightatlas.anatomy.vocabulary import Kind, Role
 from weightatlas.banding import tables
+from weightatlas.lab.experiments.banding_result import BandingExperimentResult
 from weightatlas.result import columns_with_source
 
 if TYPE_CHECKING:
@@ -21,7 +22,11 @@ if TYPE_CHECKING:
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 CLI = ROOT / "docs" / "cli.md"
 BANDING = ROOT / "docs" / "banding.md"
-TABLES = {"### layers": COLUMNS, **{f"### banding, `{name}`": columns for name, columns in tables.COLUMNS.items()}}
+TABLES = {
+    "### layers": COLUMNS,
+    **{f"### banding, `{name}`": columns for name, columns in tables.COLUMNS.items()},
+    **{f"### experiment, `{name}`": BandingExperimentResult.tables[name] for name in ("runs", "effects")},
+}
 
 
 def slug(heading: str) -> str:

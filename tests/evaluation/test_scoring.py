@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from types import SimpleNamespace
 
 import numpy as np
@@ -32,7 +33,7 @@ def test_the_score_is_that_of_a_loop_over_examples() -> None:
 def test_how_examples_are_cut_into_batches_does_not_matter() -> None:
     logits, targets = logits_and_targets()
     whole = evaluate(nn.Identity(), [(logits, targets)])
-    cut = evaluate(nn.Identity(), list(zip(logits.split(7), targets.split(7), strict=True)))
+    cut = evaluate(nn.Identity(), list(zip(torch.split(logits, 7), torch.split(targets, 7), strict=True)))
     assert (cut.accuracy, cut.top5, cut.examples) == (whole.accuracy, whole.top5, whole.examples)
     assert cut.loss == pytest.approx(whole.loss, rel=1e-6)
 
@@ -47,9 +48,9 @@ def test_it_runs_in_evaluation_mode_without_gradients_and_puts_the_mode_back(*, 
     seen = []
 
     class Watched(nn.Linear):
-        def forward(self, input: torch.Tensor) -> torch.Tensor:
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
             seen.append((self.training, torch.is_grad_enabled()))
-            return super().forward(input)
+            return super().forward(inputs)
 
     model = Watched(3, 2).train(training)
     evaluate(model, [(torch.zeros(4, 3), torch.zeros(4, dtype=torch.int64))])
@@ -90,8 +91,12 @@ def test_what_is_no_row_of_logits_an_example_is_refused(output: object, what: st
 
 @pytest.mark.parametrize(
     ("given", "wide"),
-    [(torch.bfloat16, torch.float32), (torch.float16, torch.float32), (torch.float32, torch.float32)]
-    + [(torch.float64, torch.float64)],
+    [
+        (torch.bfloat16, torch.float32),
+        (torch.float16, torch.float32),
+        (torch.float32, torch.float32),
+        (torch.float64, torch.float64),
+    ],
 )
 def test_logits_are_widened_and_never_narrowed(given: torch.dtype, wide: torch.dtype) -> None:
     assert in_full(torch.zeros(1, dtype=given)).dtype == wide
@@ -111,7 +116,7 @@ def test_batches_are_made_outside_of_the_context_that_the_network_runs_in() -> N
         def forward(self, inputs: torch.Tensor) -> torch.Tensor:
             return inputs + torch.ones(1)
 
-    def batches():  # type: ignore[no-untyped-def]
+    def batches() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         for _ in range(2):
             made.append(torch.ones(3, 2))
             yield made[-1], torch.zeros(3, dtype=torch.int64)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -12,9 +14,10 @@ from weightatlas.data.examples import held_in_memory
 from weightatlas.lab import Devices
 
 CPU = Devices(accelerator="cpu")
+Built = TypeVar("Built", bound=nn.Module)
 
 
-def points(*, count: int = 40, seed: int = 0, spoilt: int | None = None, **more: Any) -> ResidentFeed:
+def points(*, count: int = 40, seed: int = 0, spoilt: int | None = None, **more: Any) -> ResidentFeed:  # noqa: ANN401 - handed on
     """Noisy corners of a triangle, three classes; one of them may hold a NaN."""
     generator = torch.Generator().manual_seed(seed)
     targets = torch.arange(count) % 3
@@ -24,7 +27,7 @@ def points(*, count: int = 40, seed: int = 0, spoilt: int | None = None, **more:
     return ResidentFeed(held_in_memory("points", inputs, targets), seed=seed, **more)
 
 
-def images(*, count: int = 40, seed: int = 0, **more: Any) -> ResidentFeed:
+def images(*, count: int = 40, seed: int = 0, **more: Any) -> ResidentFeed:  # noqa: ANN401 - handed on
     """Random images, 8 x 8, three classes told apart by their brightest channel."""
     generator = torch.Generator().manual_seed(seed)
     targets = torch.arange(count) % 3
@@ -33,7 +36,7 @@ def images(*, count: int = 40, seed: int = 0, **more: Any) -> ResidentFeed:
     return ResidentFeed(held_in_memory("images", pixels, targets), seed=seed, **more)
 
 
-def seeded(build: Any, *, seed: int = 0) -> Any:
+def seeded(build: Callable[[], Built], *, seed: int = 0) -> Built:
     """What a function builds, with its first weights fixed."""
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
@@ -55,6 +58,30 @@ def convolutional(*, seed: int = 0, norm: bool = False) -> nn.Sequential:
         )
 
     return seeded(build, seed=seed)
+
+
+class WithAuxiliary(nn.Module):
+    """What GoogLeNet gives in training: an object with logits, and those of a head that the loss does not see."""
+
+    def __init__(self, inner: nn.Module, features: int) -> None:
+        super().__init__()
+        self.inner = inner
+        self.aside = nn.Linear(features, 3)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor | SimpleNamespace:
+        """Give the logits, in evaluation alone."""
+        logits: torch.Tensor = self.inner(inputs)
+        return SimpleNamespace(logits=logits, aside=self.aside(inputs.flatten(1))) if self.training else logits
+
+
+def with_auxiliary(*, seed: int = 0) -> WithAuxiliary:
+    """A network for `images` with an auxiliary head."""
+    return seeded(lambda: WithAuxiliary(convolutional(seed=seed), 192), seed=seed)
+
+
+def weight(model: nn.Module, name: str) -> torch.Tensor:
+    """A tensor of a network, by name."""
+    return model.get_parameter(name).detach()
 
 
 def equal(first: nn.Module, second: nn.Module) -> bool:

@@ -1,17 +1,21 @@
 from __future__ import annotations
 
 import pickle
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 from torch import nn
 
 from tests.lab.small_runs import perceptron
-from weightatlas.errors import WeightatlasError
 from weightatlas.lab import DivergedError, OutOfMemoryError, Recipe, RunFolder
 from weightatlas.lab.breakdown import broken_down, check_weights, diverged
 from weightatlas.lab.optimisation import make_optimizer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from weightatlas.errors import WeightatlasError
 
 
 def test_the_processors_own_words_for_no_memory_become_advice() -> None:
@@ -32,7 +36,10 @@ def test_the_processors_own_words_for_no_memory_become_advice() -> None:
     ],
 )
 def test_so_do_those_of_the_devices(error: Exception) -> None:
-    with pytest.raises(OutOfMemoryError, match="with a batch of 8 in 1 part; raise") as raised, broken_down(0, 8, 1, None):
+    with (
+        pytest.raises(OutOfMemoryError, match="with a batch of 8 in 1 part; raise") as raised,
+        broken_down(0, 8, 1, None),
+    ):
         raise error
     assert isinstance(raised.value, MemoryError)
     assert raised.value.__cause__ is error
@@ -60,7 +67,7 @@ def test_what_is_safe_is_said(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("error", [diverged(float("inf"), 3, 0.1, None), OutOfMemoryError("full")])
 def test_the_errors_travel_between_processes(error: WeightatlasError) -> None:
-    again = pickle.loads(pickle.dumps(error))
+    again = pickle.loads(pickle.dumps(error))  # noqa: S301 - written a moment ago
     assert (type(again), str(again)) == (type(error), str(error))
 
 

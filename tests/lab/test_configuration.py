@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -11,6 +10,9 @@ from weightatlas.data import Augmentation
 from weightatlas.errors import SourceError
 from weightatlas.lab import Configuration, Recipe, read_configuration
 from weightatlas.lab.configuration import configuration_from
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 TOML = """
 model = "weightatlas:simplified?groups=small"
@@ -141,7 +143,7 @@ def test_what_a_file_gets_wrong_is_named(values: dict[str, Any], what: str) -> N
         ("batch_schedule", ((1.0, 2.5),)),
     ],
 )
-def test_recipes_without_meaning_are_refused(field: str, value: Any) -> None:
+def test_recipes_without_meaning_are_refused(field: str, value: Any) -> None:  # noqa: ANN401 - handed on
     with pytest.raises(ValueError, match=field):
         Recipe(**{field: value})
 

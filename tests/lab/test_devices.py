@@ -51,7 +51,7 @@ def test_fabric_opens_without_a_word(capfd: pytest.CaptureFixture[str]) -> None:
 def test_without_fabric_the_line_that_installs_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     real = builtins.__import__
 
-    def refusing(name: str, *rest: Any, **more: Any) -> Any:
+    def refusing(name: str, *rest: Any, **more: Any) -> Any:  # noqa: ANN401 - handed on
         if name == "lightning_fabric":
             raise ImportError(name)
         return real(name, *rest, **more)
@@ -83,9 +83,15 @@ def test_only_fabrics_warnings_are_silenced() -> None:
 
 def test_threads_are_put_back_after_an_error_too() -> None:
     before = torch.get_num_threads()
-    with pytest.raises(KeyError), threads(before + 1):
-        assert torch.get_num_threads() == before + 1
+    seen = []
+
+    def fails() -> None:
+        seen.append(torch.get_num_threads())
         raise KeyError
+
+    with pytest.raises(KeyError), threads(before + 1):
+        fails()
+    assert seen == [before + 1]
     assert torch.get_num_threads() == before
 
 
@@ -101,14 +107,16 @@ class Sent:
     def __init__(self) -> None:
         self.parcel: Any = None
 
-    def of(self, rank: int) -> Any:
-        return SimpleNamespace(world_size=2, is_global_zero=rank == 0, broadcast=self._first if rank == 0 else self._other)
+    def of(self, rank: int) -> Any:  # noqa: ANN401 - handed on
+        return SimpleNamespace(
+            world_size=2, is_global_zero=rank == 0, broadcast=self._first if rank == 0 else self._other
+        )
 
-    def _first(self, parcel: Any) -> Any:
+    def _first(self, parcel: Any) -> Any:  # noqa: ANN401 - handed on
         self.parcel = parcel
         return parcel
 
-    def _other(self, _: Any) -> Any:
+    def _other(self, _: Any) -> Any:  # noqa: ANN401 - handed on
         return self.parcel
 
 
@@ -143,4 +151,4 @@ def test_under_torchrun_the_processes_are_those_it_started(monkeypatch: pytest.M
 
     for name, value in {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4"}.items():
         monkeypatch.setitem(os.environ, name, value)
-    assert devices._started(Devices(accelerator="cpu")) == Devices(accelerator="cpu", devices=4, nodes=2)  # noqa: SLF001
+    assert devices._started(Devices(accelerator="cpu")) == Devices(accelerator="cpu", devices=4, nodes=2)

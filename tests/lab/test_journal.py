@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import json
 import math
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -15,6 +14,9 @@ from weightatlas.lab.devices import open_fabric
 from weightatlas.lab.journal import Journal
 from weightatlas.lab.plan import Plan, Stretch
 from weightatlas.progress import silent
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Clock:
@@ -34,13 +36,14 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return made
 
 
-def begun(folder: RunFolder | None = None, *, steps: int = 40, examples: int | None = None, **more: Any) -> Journal:
+def begun(folder: RunFolder | None = None, *, steps: int = 40, examples: int | None = None, **more: Any) -> Journal:  # noqa: ANN401 - handed on
     plan = Plan(steps, (Stretch(0, 0, 8),), examples)
-    settings = {"loggers": (), "progress": silent} | more
+    settings: dict[str, Any] = {"loggers": (), "progress": silent} | more
     return Journal(open_fabric(CPU, "32-true"), folder, settings["loggers"], plan, settings["progress"])
 
 
-def test_losses_are_fetched_sixteen_at_a_time_and_the_rest_when_asked(tmp_path: Path, clock: Clock) -> None:
+@pytest.mark.usefixtures("clock")
+def test_losses_are_fetched_sixteen_at_a_time_and_the_rest_when_asked(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     ours = begun(folder)
     written = []
@@ -93,7 +96,9 @@ def test_a_loss_that_is_not_finite_is_named_after_what_came_before_was_written(t
     ours = begun(folder, loggers=[lambda row, step: logged.append((row["loss"], step))])
     for step, loss in enumerate((0.5, 0.25, bad, 0.5), start=1):
         ours.note(step, torch.tensor(loss), 0.1)
-    with pytest.raises(DivergedError, match=r"the loss is -?(nan|inf) at step 3; .*\(0.1 then\); nothing was saved yet"):
+    with pytest.raises(
+        DivergedError, match=r"the loss is -?(nan|inf) at step 3; .*\(0.1 then\); nothing was saved yet"
+    ):
         ours.flush()
     assert [row["loss"] for row in folder.rows()] == [0.5, 0.25]
     assert logged == [(0.5, 1), (0.25, 2)]
@@ -122,7 +127,7 @@ def test_metrics_are_json_that_anybody_reads(tmp_path: Path) -> None:
     assert row["loss"] == float(torch.tensor(0.1)), "the bits of the loss survive"
 
 
-def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_said(tmp_path: Path) -> None:
     ours = begun(RunFolder(tmp_path))
     (tmp_path / "metrics.jsonl").symlink_to("/dev/full")
     ours.note(1, torch.tensor(0.1), 0.1)

@@ -11,14 +11,17 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from safetensors.torch import save_file
 
 from weightatlas.lab import Configuration, Recipe, RunFolder, run
 from weightatlas.lab import records as lab_records
-from weightatlas.lab.running import Run
+
+if TYPE_CHECKING:
+    from weightatlas.lab.running import Run
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")]
 
@@ -29,7 +32,7 @@ PATIENCE = 60
 
 def data_in(folder: Path) -> str:
     generator = np.random.default_rng(0)
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for prefix in ("", "test_"):
         targets = np.arange(60) % 3
         arrays[f"{prefix}targets"] = targets
@@ -38,20 +41,23 @@ def data_in(folder: Path) -> str:
     return str(folder / "points.npz")
 
 
-def configured(data: str, **more: Any) -> Configuration:
+def configured(data: str, **more: Any) -> Configuration:  # noqa: ANN401 - handed on
     settings: dict[str, Any] = {"save_every": 3, "keep": "log", "recipe": Recipe(steps=400, batch_size=8)} | more
     return Configuration(model="tests.lab.small_runs:perceptron?dropout=0.3", data=data, **settings)
 
 
-def child(configuration: Configuration, folder: Path, sabotage: Callable[..., None] | None, *arguments: Any) -> None:
+def child(configuration: Configuration, folder: Path, sabotage: Callable[..., None] | None, *arguments: Any) -> None:  # noqa: ANN401 - handed on
     if sabotage is not None:
         sabotage(*arguments)
     run(configuration, folder)
 
 
 def started(
-    configuration: Configuration, folder: Path, sabotage: Callable[..., None] | None = None, *arguments: Any
-) -> Any:
+    configuration: Configuration,
+    folder: Path,
+    sabotage: Callable[..., None] | None = None,
+    *arguments: Any,  # noqa: ANN401 - handed on
+) -> Any:  # noqa: ANN401 - handed on
     process = CONTEXT.Process(target=child, args=(configuration, folder, sabotage, *arguments))
     process.start()
     return process
@@ -115,7 +121,7 @@ def die_at_rename(number: int, *, before: bool) -> None:
     """Kill this process just before, or just after, it renames its so-many-th file."""
     real, seen = os.replace, []
 
-    def replace(source: Any, target: Any, **more: Any) -> None:
+    def replace(source: Any, target: Any, **more: Any) -> None:  # noqa: ANN401 - handed on
         seen.append(target)
         if before and len(seen) == number:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -123,7 +129,7 @@ def die_at_rename(number: int, *, before: bool) -> None:
         if len(seen) == number:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    os.replace = replace
+    os.replace = replace  # type: ignore[assignment]
 
 
 def _die_before(number: int) -> None:
@@ -136,9 +142,9 @@ def _die_after(number: int) -> None:
 
 def _die_half_way(number: int) -> None:
     """Kill this process when it has written half of its so-many-th file of tensors."""
-    real, seen = lab_records.save_file, []
+    real, seen = save_file, []
 
-    def save(tensors: Any, path: Path, **more: Any) -> None:
+    def save(tensors: Any, path: Path, **more: Any) -> None:  # noqa: ANN401 - handed on
         real(tensors, path, **more)
         seen.append(path)
         if len(seen) == number:
@@ -146,7 +152,7 @@ def _die_half_way(number: int) -> None:
             Path(path).write_bytes(content[: len(content) // 2])
             os.kill(os.getpid(), signal.SIGKILL)
 
-    lab_records.save_file = save
+    setattr(lab_records, "save_file", save)  # noqa: B010 - a name that mypy does not see exported
 
 
 @pytest.mark.parametrize(("sabotage", "last"), [(_die_before, 12), (_die_after, 12), (_die_half_way, 8)])

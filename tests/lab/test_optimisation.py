@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -11,6 +12,11 @@ from hypothesis import strategies as st
 
 from weightatlas.lab import Recipe
 from weightatlas.lab.optimisation import make_optimizer, rates, set_rates
+
+if TYPE_CHECKING:
+    from weightatlas.lab.configuration import Schedule
+
+Made = Callable[[list[torch.nn.Parameter]], torch.optim.Optimizer]
 
 
 def one_cycle_of_torch(optimizer: torch.optim.Optimizer, *, steps: int, warmup: float) -> list[tuple[float, float]]:
@@ -31,9 +37,13 @@ def one_cycle_of_torch(optimizer: torch.optim.Optimizer, *, steps: int, warmup: 
 @pytest.mark.parametrize(
     ("steps", "warmup"), [(2, 0.9), (3, 0.15), (7, 0.5), (40, 0.15), (100, 0.3), (101, 0.01), (250, 0.999)]
 )
-def test_one_cycle_is_that_of_torch_at_every_step(kind: Any, steps: int, warmup: float) -> None:
-    more = {"momentum": 0.9} if kind is torch.optim.SGD else {}
-    expected = one_cycle_of_torch(kind([torch.nn.Parameter(torch.zeros(1))], lr=0.3, **more), steps=steps, warmup=warmup)
+def test_one_cycle_is_that_of_torch_at_every_step(
+    kind: Callable[..., torch.optim.Optimizer], steps: int, warmup: float
+) -> None:
+    more: dict[str, float] = {"momentum": 0.9} if kind is torch.optim.SGD else {}
+    expected = one_cycle_of_torch(
+        kind([torch.nn.Parameter(torch.zeros(1))], lr=0.3, **more), steps=steps, warmup=warmup
+    )
     recipe = Recipe(steps=steps, learning_rate=0.3, warmup=warmup)
     ours = [rates(recipe, step, steps) for step in range(steps)]
     assert [now.learning_rate for now in ours] == pytest.approx([rate for rate, _ in expected], rel=1e-12)
@@ -48,7 +58,9 @@ def test_the_cosine_by_hand() -> None:
 
 def test_the_cosine_without_warm_up_begins_at_its_peak() -> None:
     recipe = Recipe(steps=4, learning_rate=1.0, schedule="cosine", warmup=0.0)
-    assert [rates(recipe, step, 4).learning_rate for step in range(4)] == pytest.approx([1.0, 0.853553, 0.5, 0.146447], abs=1e-6)
+    assert [rates(recipe, step, 4).learning_rate for step in range(4)] == pytest.approx(
+        [1.0, 0.853553, 0.5, 0.146447], abs=1e-6
+    )
 
 
 def test_steps_by_hand() -> None:
@@ -69,7 +81,7 @@ def test_a_constant_rate_stays_as_it_is_and_so_does_momentum() -> None:
     data=st.data(),
 )
 def test_a_rate_is_never_above_the_peak_nor_below_zero(
-    schedule: Any, steps: int, warmup: float, data: st.DataObject
+    schedule: Schedule, steps: int, warmup: float, data: st.DataObject
 ) -> None:
     recipe = Recipe(steps=steps, schedule=schedule, warmup=warmup, learning_rate=0.5)
     now = rates(recipe, data.draw(st.integers(0, steps - 1)), steps)
@@ -87,11 +99,13 @@ def test_a_rate_is_never_above_the_peak_nor_below_zero(
         (Recipe(optimizer="adamw", momentum=0.5), lambda p: torch.optim.AdamW(p, 0.1, (0.5, 0.999), weight_decay=0.01)),
     ],
 )
-def test_optimisers_take_the_steps_of_torchs_own(recipe: Recipe, peer: Any) -> None:
+def test_optimisers_take_the_steps_of_torchs_own(recipe: Recipe, peer: Made) -> None:
     ours, theirs = (torch.nn.Parameter(torch.linspace(-1, 1, 6)) for _ in range(2))
     optimizers = make_optimizer([ours], recipe), peer([theirs])
     for step in range(5):
-        set_rates(optimizers[0], rates(Recipe(schedule="constant", learning_rate=0.1, momentum=recipe.momentum), step, 5))
+        set_rates(
+            optimizers[0], rates(Recipe(schedule="constant", learning_rate=0.1, momentum=recipe.momentum), step, 5)
+        )
         for parameter, optimizer in zip((ours, theirs), optimizers, strict=True):
             parameter.grad = torch.sin(parameter.detach() * (step + 1))
             optimizer.step()
@@ -100,7 +114,7 @@ def test_optimisers_take_the_steps_of_torchs_own(recipe: Recipe, peer: Any) -> N
 
 def test_what_is_frozen_is_not_handed_to_the_optimiser() -> None:
     model = torch.nn.Linear(2, 2)
-    model.bias.requires_grad_(requires_grad=False)
+    model.bias.requires_grad = False
     (group,) = make_optimizer(model.parameters(), Recipe(steps=1)).param_groups
     assert [parameter is model.weight for parameter in group["params"]] == [True]
 

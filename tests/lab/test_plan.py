@@ -118,7 +118,11 @@ def test_a_run_of_fewer_steps_than_saves_is_saved_after_each() -> None:
         (Recipe(epochs=1), None, "give --steps instead of --epochs"),
         (Recipe(steps=5, batch_schedule=((1, 8),)), None, "no batch schedule"),
         (Recipe(epochs=1, batch_size=11), 10, "its 10 examples fill no batch of 11"),
-        (Recipe(epochs=1, batch_size=2, batch_schedule=((2, 4),)), 10, "the batch schedule begins after the last epoch"),
+        (
+            Recipe(epochs=1, batch_size=2, batch_schedule=((2, 4),)),
+            10,
+            "the batch schedule begins after the last epoch",
+        ),
     ],
 )
 def test_plans_that_cannot_be_are_refused(recipe: Recipe, examples: int | None, what: str) -> None:

@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -13,15 +13,21 @@ from safetensors.torch import load_file
 from torch import nn
 
 import weightatlas
-from tests.lab.small_runs import CPU, equal, perceptron, points
+from tests.lab.small_runs import CPU, equal, perceptron, points, weight
 from weightatlas.errors import SourceError
 from weightatlas.lab import Recipe, RunFolder, train
 from weightatlas.lab.optimisation import make_optimizer
 
+if TYPE_CHECKING:
+    from multiprocessing.synchronize import Event
+
+    from weightatlas.lab.configuration import Optimizer
+    from weightatlas.lab.training import Log
+
 RECORD = {"seconds": 1.5, "precision": {}}
 
 
-def stepped(model: nn.Module, *, optimizer: Any = "adamw", steps: int = 2) -> torch.optim.Optimizer:
+def stepped(model: nn.Module, *, optimizer: Optimizer = "adamw", steps: int = 2) -> torch.optim.Optimizer:
     made = make_optimizer(model.parameters(), Recipe(steps=steps, optimizer=optimizer))
     for _ in range(steps):
         for parameter in model.parameters():
@@ -39,7 +45,7 @@ def saved(folder: RunFolder, *steps: int) -> RunFolder:
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
-def test_model_and_optimiser_come_back_bit_for_bit(tmp_path: Path, optimizer: Any) -> None:
+def test_model_and_optimiser_come_back_bit_for_bit(tmp_path: Path, optimizer: Optimizer) -> None:
     folder = RunFolder(tmp_path)
     model, other = perceptron(), perceptron(seed=1)
     first, second = stepped(model, optimizer=optimizer), stepped(other, optimizer=optimizer, steps=5)
@@ -88,25 +94,24 @@ def test_a_manifest_or_result_that_cannot_be_read_is_named(tmp_path: Path, conte
     (tmp_path / "result.json").write_text(content)
     with pytest.raises(SourceError, match=r"manifest.json: .*remove it to train anew"):
         RunFolder(tmp_path).claim({})
-    with pytest.raises(SourceError, match="result.json"):
+    with pytest.raises(SourceError, match=r"result\.json"):
         RunFolder(tmp_path).result()
 
 
-def _holds(path: Path, held: Any, go: Any) -> None:
+def _holds(path: Path, held: Event) -> None:
     with RunFolder(path).held():
         held.set()
-        go.wait(20)
         time.sleep(60)
 
 
 def test_a_second_process_is_refused_until_the_first_is_gone_even_killed(tmp_path: Path) -> None:
     context = multiprocessing.get_context("fork")
-    held, go = context.Event(), context.Event()
-    child = context.Process(target=_holds, args=(tmp_path, held, go))
+    held = context.Event()
+    child = context.Process(target=_holds, args=(tmp_path, held))
     child.start()
     try:
         assert held.wait(20)
-        with pytest.raises(SourceError, match="another process trains here; wait for it"), RunFolder(tmp_path).held():
+        with pytest.raises(SourceError, match=r"another process trains here; wait for it"), RunFolder(tmp_path).held():
             pass
     finally:
         child.kill()
@@ -120,6 +125,7 @@ def test_what_a_killed_process_was_writing_is_swept_away(tmp_path: Path) -> None
     left = [
         tmp_path / "checkpoints" / ".step-00000004-x1y2.safetensors",
         tmp_path / "optimizer" / ".step-00000004-x1y2.safetensors",
+        tmp_path / "optimizer" / ".tmpaRPI7i",
         tmp_path / ".metrics-a.jsonl",
         tmp_path / ".manifest-a.json",
     ]
@@ -193,7 +199,9 @@ def test_a_corrupt_checkpoint_is_named_with_what_to_do_and_the_run_goes_on_witho
     unbroken = perceptron()
     train(unbroken, points(), recipe, devices=CPU)
     with pytest.raises(KeyError), folder.held():
-        train(perceptron(), points(), recipe, folder=folder, saves=frozenset({4, 8}), devices=CPU, loggers=[_stop_at(10)])
+        train(
+            perceptron(), points(), recipe, folder=folder, saves=frozenset({4, 8}), devices=CPU, loggers=[_stop_at(10)]
+        )
     assert folder.saved() == (4, 8)
     file = getattr(folder, kind)(8)
     content = file.read_bytes()
@@ -207,7 +215,7 @@ def test_a_corrupt_checkpoint_is_named_with_what_to_do_and_the_run_goes_on_witho
     assert [row["step"] for row in folder.rows()] == list(range(1, 13))
 
 
-def _stop_at(step: int) -> Any:
+def _stop_at(step: int) -> Log:
     def log(_row: object, number: int) -> None:
         if number == step:
             raise KeyError(step)
@@ -256,23 +264,32 @@ def test_a_run_is_a_trajectory_of_the_steps_that_were_kept(tmp_path: Path) -> No
     assert run.steps == tuple(sorted(keeps))
     assert {skipped.name for skipped in run.skipped} <= {"optimizer"}
     first, last = run.at(0), run.at(11)
-    assert torch.equal(torch.as_tensor(first["0.weight"]), perceptron()[0].weight)
-    assert torch.equal(torch.as_tensor(last["3.weight"]), model[3].weight)
+    assert torch.equal(torch.as_tensor(first["0.weight"]), weight(perceptron(), "0.weight"))
+    assert torch.equal(torch.as_tensor(last["3.weight"]), weight(model, "3.weight"))
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write anywhere")
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
-    with pytest.raises(SourceError, match=r"cannot be written \(Permission denied\)"), RunFolder(tmp_path / "run").held():
+    with (
+        pytest.raises(SourceError, match=r"cannot be written \(Permission denied\)"),
+        RunFolder(tmp_path / "run").held(),
+    ):
         pass
 
 
 def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("")
-    with pytest.raises(SourceError, match=r"its lock cannot be written \(File exists\); nothing was saved yet; see that"):
-        with RunFolder(tmp_path / "run").held():
-            pass
+    with (
+        pytest.raises(
+            SourceError, match=r"its lock cannot be written \(File exists\); nothing was saved yet; see that"
+        ),
+        RunFolder(tmp_path / "run").held(),
+    ):
+        pass
     folder = saved(RunFolder(tmp_path / "other"), 1)
     folder.optimizer(2).mkdir()
-    with pytest.raises(SourceError, match=r"step 2 cannot be written \(Is a directory\); its last good checkpoint is of step 1"):
+    with pytest.raises(
+        SourceError, match=r"step 2 cannot be written \(Is a directory\); its last good checkpoint is of step 1"
+    ):
         saved(folder, 2)

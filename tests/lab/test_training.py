@@ -1,21 +1,28 @@
 from __future__ import annotations
 
 import errno
-from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
 
-from tests.lab.small_runs import CPU, convolutional, equal, images, perceptron, points, seeded
+from tests.lab.small_runs import CPU, convolutional, equal, images, perceptron, points, seeded, weight, with_auxiliary
 from weightatlas.errors import SourceError
 from weightatlas.evaluation.scoring import ClassesError, evaluate
 from weightatlas.lab import DivergedError, OutOfMemoryError, Recipe, RunFolder, train
-from weightatlas.lab.training import evaluate_together, open_fabric
+from weightatlas.lab.devices import open_fabric
+from weightatlas.lab.training import Log, evaluate_together
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from weightatlas.data import Feed
+    from weightatlas.lab.configuration import Optimizer, Precision
 
 BARE: dict[str, Any] = {
     "sgd": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=0.01, nesterov=True),
@@ -24,7 +31,9 @@ BARE: dict[str, Any] = {
 }
 
 
-def bare(model: nn.Module, feed: Any, *, steps: int, size: int, optimizer: str, clip: float | None = None) -> list[float]:
+def bare(
+    model: nn.Module, feed: Feed, *, steps: int, size: int, optimizer: str, clip: float | None = None
+) -> list[float]:
     """A loop as anybody writes it, on the batches of a feed."""
     made, losses = BARE[optimizer](model.parameters()), []
     schedule = torch.optim.lr_scheduler.OneCycleLR(made, 0.1, total_steps=steps, pct_start=0.15)
@@ -33,7 +42,7 @@ def bare(model: nn.Module, feed: Any, *, steps: int, size: int, optimizer: str, 
         inputs, targets = feed.batch(step * size, size)
         loss = functional.cross_entropy(model(inputs), targets)
         made.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         if clip is not None:
             torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
         made.step()
@@ -45,7 +54,7 @@ def bare(model: nn.Module, feed: Any, *, steps: int, size: int, optimizer: str, 
 
 @pytest.mark.parametrize("norm", [False, True])
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
-def test_the_weights_are_those_of_a_bare_loop_bit_for_bit(optimizer: Any, *, norm: bool) -> None:
+def test_the_weights_are_those_of_a_bare_loop_bit_for_bit(optimizer: Optimizer, *, norm: bool) -> None:
     ours, theirs = convolutional(norm=norm), convolutional(norm=norm)
     recipe = Recipe(steps=30, batch_size=16, optimizer=optimizer, learning_rate=0.1, weight_decay=0.01)
     training = train(ours, images(), recipe, devices=CPU)
@@ -66,7 +75,8 @@ def test_clipping_is_torchs_own() -> None:
 @pytest.mark.parametrize(("size", "parts"), [(16, 4), (16, 16), (13, 4), (5, 16)])
 def test_accumulation_is_no_accumulation_to_rounding(size: int, parts: int) -> None:
     whole, cut = perceptron(), perceptron()
-    recipe = {"steps": 12, "batch_size": size, "optimizer": "sgd", "learning_rate": 0.1, "precision": "64-true"}
+    recipe: dict[str, Any] = {"steps": 12, "batch_size": size, "optimizer": "sgd", "learning_rate": 0.1}
+    recipe["precision"] = "64-true"
     one = train(whole, points(), Recipe(**recipe), devices=CPU)
     other = train(cut, points(), Recipe(**recipe, accumulate=parts), devices=CPU)
     np.testing.assert_allclose(one.losses, other.losses, rtol=1e-12)
@@ -80,7 +90,7 @@ def test_double_precision_is_double_from_end_to_end() -> None:
     inputs, targets = points().batch(0, 40)
     expected = functional.cross_entropy(perceptron().double()(inputs.double()), targets).item()
     assert loss == pytest.approx(expected, rel=1e-14)
-    assert model[0].weight.dtype == torch.float64
+    assert weight(model, "0.weight").dtype == torch.float64
 
 
 def test_precision_does_not_decide_what_is_drawn_for_evaluation() -> None:
@@ -88,10 +98,11 @@ def test_precision_does_not_decide_what_is_drawn_for_evaluation() -> None:
     from weightatlas.nn import SMALL, SimplifiedNetwork
 
     scores = []
-    for precision in ("32-true", "64-true"):
+    both: tuple[Precision, ...] = ("32-true", "64-true")
+    for precision in both:
         model = SimplifiedNetwork(SMALL, width=0.125, input_size=24, classes=4)
         held_out = SceneFeed(Scenes("top", steps=1, split="held-out"))
-        recipe = Recipe(steps=1, batch_size=8, precision=precision)  # type: ignore[arg-type]
+        recipe = Recipe(steps=1, batch_size=8, precision=precision)
         scores.append(train(model, SceneFeed(Scenes("top")), recipe, held_out=held_out, devices=CPU).score)
     assert scores[0].loss == pytest.approx(scores[1].loss, rel=1e-4)  # type: ignore[union-attr]
 
@@ -105,24 +116,24 @@ def test_label_smoothing_is_torchs_own() -> None:
 
 def test_channels_last_gives_the_same_network_to_rounding() -> None:
     plain, last = convolutional(), convolutional()
-    recipe = {"steps": 8, "batch_size": 16, "optimizer": "sgd"}
-    train(plain, images(), Recipe(**recipe), devices=CPU)  # type: ignore[arg-type]
-    train(last, images(), Recipe(**recipe, channels_last=True), devices=CPU)  # type: ignore[arg-type]
-    assert last[0].weight.is_contiguous(memory_format=torch.channels_last)
+    recipe: dict[str, Any] = {"steps": 8, "batch_size": 16, "optimizer": "sgd"}
+    train(plain, images(), Recipe(**recipe), devices=CPU)
+    train(last, images(), Recipe(**recipe, channels_last=True), devices=CPU)
+    assert weight(last, "0.weight").is_contiguous(memory_format=torch.channels_last)
     for name, tensor in plain.state_dict().items():
         torch.testing.assert_close(last.state_dict()[name], tensor, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
-def test_half_precision_learns_and_differs_from_full(precision: Any) -> None:
+def test_half_precision_learns_and_differs_from_full(precision: Precision) -> None:
     model, full = perceptron(), perceptron()
     recipe = Recipe(steps=60, batch_size=16, learning_rate=0.05, precision=precision)
     losses = train(model, points(), recipe, devices=CPU, held_out=points(seed=1)).losses
     train(full, points(), Recipe(steps=60, batch_size=16, learning_rate=0.05), devices=CPU)
     assert np.isfinite(losses).all()
     assert losses[-5:].mean() < 0.3 * losses[0]
-    assert not torch.equal(model[0].weight.float(), full[0].weight)
-    assert model[0].weight.dtype == (torch.float32 if precision == "bf16-mixed" else torch.bfloat16)
+    assert not torch.equal(weight(model, "0.weight").float(), weight(full, "0.weight"))
+    assert weight(model, "0.weight").dtype == (torch.float32 if precision == "bf16-mixed" else torch.bfloat16)
 
 
 def test_the_seed_fixes_dropout_and_leaves_the_global_generator_alone() -> None:
@@ -139,43 +150,34 @@ def test_masks_of_dropout_differ_from_update_to_update() -> None:
     masks = []
 
     class Watched(nn.Dropout):
-        def forward(self, input: torch.Tensor) -> torch.Tensor:
-            output = super().forward(torch.ones_like(input))
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            output = super().forward(torch.ones_like(inputs))
             masks.append(output.clone())
-            return output * input
+            return output * inputs
 
     model = seeded(lambda: nn.Sequential(nn.Linear(3, 8), Watched(0.5), nn.Linear(8, 3)))
     train(model, points(), Recipe(steps=4, batch_size=8), devices=CPU)
     assert len({tuple(mask.flatten().tolist()) for mask in masks}) == 4
 
 
-class WithLogits(nn.Module):
-    """What transformers and GoogLeNet give: an object, and heads that the loss does not see."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.inner = perceptron()
-        self.unused = nn.Linear(3, 3)
-
-    def forward(self, inputs: torch.Tensor) -> Any:
-        return SimpleNamespace(logits=self.inner(inputs)) if self.training else self.inner(inputs)
-
-
 def test_a_network_that_gives_an_object_with_logits_trains_as_one_that_gives_them() -> None:
-    model, plain = WithLogits(), perceptron()
+    model, plain = with_auxiliary(), convolutional()
     for each in (model, plain):
-        train(each, points(), Recipe(steps=5, batch_size=8), devices=CPU)
+        train(each, images(), Recipe(steps=5, batch_size=8), devices=CPU, held_out=images(seed=1))
     assert equal(model.inner, plain)
+    assert equal(model.aside, with_auxiliary().aside)
 
 
 def test_what_gives_no_logits_is_refused() -> None:
     with pytest.raises(ClassesError, match=r"gives \[8, 3, 1\] for 8 inputs"):
-        train(nn.Sequential(perceptron(), nn.Unflatten(1, (3, 1))), points(), Recipe(steps=1, batch_size=8), devices=CPU)
+        train(
+            nn.Sequential(perceptron(), nn.Unflatten(1, (3, 1))), points(), Recipe(steps=1, batch_size=8), devices=CPU
+        )
 
 
 def test_frozen_weights_stay() -> None:
     model = perceptron()
-    model[0].requires_grad_(requires_grad=False)
+    model[0].requires_grad_(False)
     train(model, points(), Recipe(steps=5, batch_size=8), devices=CPU)
     assert equal(model[0], perceptron()[0])
     assert not equal(model[3], perceptron()[3])
@@ -201,7 +203,9 @@ def test_losses_are_whole_without_a_folder_too_and_the_model_ends_in_evaluation_
 
 def test_the_score_is_that_of_the_network_as_it_is_left() -> None:
     model, held_out = perceptron(), points(seed=1)
-    training = train(model, points(), Recipe(steps=40, batch_size=16, learning_rate=0.05), devices=CPU, held_out=held_out)
+    training = train(
+        model, points(), Recipe(steps=40, batch_size=16, learning_rate=0.05), devices=CPU, held_out=held_out
+    )
     assert training.score == evaluate(model, held_out.in_order(256))
     assert training.score.accuracy > 0.6
 
@@ -231,7 +235,7 @@ def test_every_kept_checkpoint_is_scored_once(tmp_path: Path) -> None:
     assert rows[-1]["test_accuracy"] == training.score.accuracy  # type: ignore[union-attr]
 
 
-def broken_at(step: int) -> Any:
+def broken_at(step: int) -> Log:
     def log(_row: object, number: int) -> None:
         if number >= step:
             raise KeyboardInterrupt
@@ -241,8 +245,8 @@ def broken_at(step: int) -> Any:
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 @pytest.mark.parametrize("stop", [2, 17, 30])
-def test_a_run_that_was_interrupted_ends_with_the_same_bits(tmp_path: Path, optimizer: Any, stop: int) -> None:
-    def one(folder: RunFolder | None, **more: Any) -> tuple[nn.Module, Any]:
+def test_a_run_that_was_interrupted_ends_with_the_same_bits(tmp_path: Path, optimizer: Optimizer, stop: int) -> None:
+    def one(folder: RunFolder | None, **more: Any) -> tuple[nn.Module, Any]:  # noqa: ANN401 - handed on
         model = seeded(lambda: nn.Sequential(convolutional(norm=True), nn.Dropout(0.3)))
         recipe = Recipe(steps=31, batch_size=12, optimizer=optimizer)
         saves, keeps = frozenset(range(0, 31, 5)), frozenset({0, 4, 31})
@@ -280,9 +284,15 @@ def test_a_folder_of_a_longer_run_is_refused(tmp_path: Path) -> None:
         train(perceptron(), points(), Recipe(steps=5, batch_size=8), folder=folder, devices=CPU)
 
 
-def saved_every(folder: RunFolder, model: nn.Module, feed: Any, *, every: int = 4, **more: Any) -> Any:
+def test_a_batch_too_small_for_the_processes_is_refused() -> None:
+    several: Any = SimpleNamespace(world_size=3)
+    with pytest.raises(SourceError, match="a batch has fewer examples than the 3 processes; raise --batch-size"):
+        train(perceptron(), points(), Recipe(steps=5, batch_size=2), devices=several)
+
+
+def saved_every(folder: RunFolder, model: nn.Module, feed: Feed, *, every: int = 4, **more: Any) -> None:  # noqa: ANN401 - handed on
     recipe = Recipe(steps=40, **{"batch_size": 8, **more})
-    return train(model, feed, recipe, folder=folder, saves=frozenset(range(0, 41, every)), devices=CPU)
+    train(model, feed, recipe, folder=folder, saves=frozenset(range(0, 41, every)), devices=CPU)
 
 
 def test_an_input_that_is_no_number_stops_the_run_and_says_where(tmp_path: Path) -> None:
@@ -312,7 +322,9 @@ def test_a_learning_rate_that_explodes_leaves_a_finite_checkpoint(tmp_path: Path
 def test_weights_broken_by_the_last_update_are_not_saved(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     recipe = Recipe(steps=1, batch_size=8, optimizer="sgd", learning_rate=1e38, schedule="constant")
-    with pytest.raises(DivergedError, match=r"is not finite after step 1; lower the learning rate; nothing was saved yet"):
+    with pytest.raises(
+        DivergedError, match=r"is not finite after step 1; lower the learning rate; nothing was saved yet"
+    ):
         train(nn.Sequential(perceptron(), Scaled()), points(), recipe, folder=folder, devices=CPU)
     assert folder.saved() == ()
 
@@ -330,15 +342,17 @@ def test_a_disk_that_fills_while_saving_leaves_the_last_good_checkpoint(
 ) -> None:
     from weightatlas.lab import records
 
-    folder, real = RunFolder(tmp_path), records.save_file
+    folder, real = RunFolder(tmp_path), save_file
 
-    def filling(tensors: Any, path: Any, **more: Any) -> None:
+    def filling(tensors: Any, path: Any, **more: Any) -> None:  # noqa: ANN401 - handed on
         if "step-00000012" in str(path) and "checkpoints" in str(path):
             raise error
         real(tensors, path, **more)
 
     monkeypatch.setattr(records, "save_file", filling)
-    with pytest.raises(SourceError, match=r"no space is left for step 12; its last good checkpoint is of step 8; make room"):
+    with pytest.raises(
+        SourceError, match=r"no space is left for step 12; its last good checkpoint is of step 8; make room"
+    ):
         saved_every(folder, perceptron(), points())
     assert folder.saved() == (4, 8)
     monkeypatch.undo()
@@ -361,7 +375,8 @@ class Hungry(nn.Module):
         self.calls += 1
         if self.calls == 7:
             torch.empty(2**46, dtype=torch.uint8)
-        return self.inner(inputs)
+        logits: torch.Tensor = self.inner(inputs)
+        return logits
 
 
 def test_memory_that_runs_out_is_said_with_what_to_lower(tmp_path: Path) -> None:

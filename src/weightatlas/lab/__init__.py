@@ -6,12 +6,13 @@ from weightatlas.lab.breakdown import DivergedError, OutOfMemoryError
 from weightatlas.lab.configuration import Configuration, Recipe, read_configuration
 from weightatlas.lab.demo import Demo, DemoError, DemoNetwork, demo
 from weightatlas.lab.devices import Devices
-from weightatlas.lab.interventions import intervene
+from weightatlas.lab.interventions import INTERVENTIONS, intervene
 from weightatlas.lab.records import RunFolder
 from weightatlas.lab.running import Run, run
 from weightatlas.lab.training import Training, train
 
 __all__ = [
+    "INTERVENTIONS",
     "Configuration",
     "Demo",
     "DemoError",

@@ -54,13 +54,14 @@ def open_fabric(devices: Devices, precision: Precision) -> Fabric:
         MissingDependencyError: Lightning Fabric is not installed.
         SourceError: there is no such device here, or it cannot compute in that precision.
     """
-    with quiet_fabric():
-        try:
+    try:
+        with quiet_fabric():
             from lightning_fabric import Fabric
             from lightning_fabric.strategies.ddp import DDPStrategy
-        except ImportError as error:
-            need = "training"
-            raise MissingDependencyError(need, "lightning-fabric", "train") from error
+    except ImportError as error:
+        need = "training"
+        raise MissingDependencyError(need, "lightning-fabric", "train") from error
+    with quiet_fabric():  # anew: when it is imported it turns its voice up
         devices = _started(devices)
         accelerator = _chosen(devices)
         if precision == "16-mixed" and accelerator == "cpu":  # Fabric would take bf16 in its place, and say so only

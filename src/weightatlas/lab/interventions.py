@@ -1,4 +1,4 @@
-"""Change one thing of a network and nothing else: its pooling, or what its last convolutions are told."""
+"""Change one thing of a network and nothing else: its pooling, its strides, or what its last layers are told."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from torch import nn
 
 from weightatlas.errors import SourceError
 from weightatlas.lab.calls import Call, Trace, trace
+from weightatlas.lab.extent import keep_extent
 from weightatlas.lab.last_map import LastMap, find_last_map, is_covering
 from weightatlas.lab.replacing import add_coordinates, put_head
+from weightatlas.lab.sample_images import trace_images
 from weightatlas.nn import HEADS, MapHead
 
 if TYPE_CHECKING:
@@ -21,13 +23,10 @@ if TYPE_CHECKING:
     from weightatlas.nn import HeadName
 
 COORDCONV: Final = "coordconv"
-INTERVENTIONS: Final[tuple[str, ...]] = (*HEADS, COORDCONV)
+SMALL_IMAGES: Final = "small-images"
+INTERVENTIONS: Final[tuple[str, ...]] = (*HEADS, COORDCONV, SMALL_IMAGES)
 OF_THE_DATA: Final = {"rotated-90": "90", "random-rotation": "random"}
 """Interventions of the article on the images, and the `rotate` of `Augmentation` that makes each."""
-
-INPUT_SIZE: Final = 224
-BATCH: Final = 2
-COLOURS: Final = 3
 
 
 def intervene(
@@ -38,7 +37,7 @@ def intervene(
     layers: Sequence[str] = (),
     seed: int = 0,
 ) -> nn.Module:
-    r"""Give a copy of a network in which one thing is changed: the head between last map and classifier, or CoordConv.
+    r"""Give a copy of a network in which one thing is changed: its head, its strides, or CoordConv.
 
     A head, one of `weightatlas.nn.HEADS`, takes the place of the first module that pools the last map, (C, H, W); what
     else pools on the way to the classifier becomes the identity. The first fully connected layer after it is replaced
@@ -49,6 +48,9 @@ def intervene(
     "coordconv" replaces convolutions by `CoordConv2d`: kernels and biases stay, and the weights of the two coordinates
     are drawn. Without `layers` these are the last two convolutions that read a map with kernels larger than 1 x 1, in
     the order of their calls, fully connected layers in disguise left out.
+
+    "small-images" drops the first strides and pools of a network, so that images of `input_size` leave a last map of
+    6 x 6 to 8 x 8; all weights stay. See `keep_extent`. Heads follow it, they do not come before.
 
     All other weights are carried over bit for bit. The changed network is run once without values: it must give an
     answer of the same shape, its head must read the last map, and gradient must reach every parameter that it reached
@@ -90,7 +92,9 @@ def intervene(
     source = type(model).__name__
     if isinstance(model, torch.jit.ScriptModule) or "_orig_mod" in dict(model.named_children()):
         raise SourceError(source, "it is compiled", "intervene first, and compile the changed copy")
-    before = _traced(model, source, input_size)
+    if name == SMALL_IMAGES:
+        return keep_extent(model, source, input_size)
+    before = trace_images(model, source, input_size)
     if not isinstance(before.answer, torch.Tensor) or before.answer.ndim != 2:
         raise SourceError(source, "its answer is not one row of logits an image", "name a classifier of images")
     last = None if name == COORDCONV else find_last_map(source, before)
@@ -134,37 +138,6 @@ def _check_name(name: str) -> None:
         near = difflib.get_close_matches(name, INTERVENTIONS, n=1)
         remedy = f"did you mean {near[0]}?" if near else f"there is {', '.join(INTERVENTIONS)}"
         raise SourceError(name, "no such intervention", remedy)
-
-
-def _traced(model: nn.Module, source: str, size: int | tuple[int, int] | None) -> Trace:
-    """One forward pass over images that the network is made for.
-
-    They have as many channels as the first convolution, or three where that one reads rearranged pixels.
-    """
-    first = next((module for module in model.modules() if isinstance(module, nn.Conv2d)), None)
-    if first is None:
-        raise SourceError(source, "no module of it is a convolution", "name a convolutional network")
-    if size is None:
-        own = (_own_size(module) for module in model.modules())
-        size = next((one for one in own if one is not None), INPUT_SIZE)
-    height, width = (size, size) if isinstance(size, int) else size
-    try:
-        return trace(model, (BATCH, first.in_channels, height, width), whole=(MapHead,))
-    except SourceError:
-        if first.in_channels <= COLOURS:
-            raise
-        return trace(model, (BATCH, COLOURS, height, width), whole=(MapHead,))
-
-
-def _own_size(module: nn.Module) -> tuple[int, int] | None:
-    """The image size that a module says it is made for."""
-    settings = getattr(module, "pretrained_cfg", None)
-    named = settings.get("input_size") if isinstance(settings, dict) else getattr(module, "input_size", None)
-    if isinstance(named, int):
-        return named, named
-    if isinstance(named, tuple | list) and len(named) in (2, 3) and all(isinstance(one, int) for one in named):
-        return named[-2], named[-1]
-    return None
 
 
 def _check(changed: nn.Module, name: str, before: Trace, *, new: Sequence[str], last: LastMap | None) -> None:

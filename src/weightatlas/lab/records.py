@@ -227,10 +227,11 @@ class RunFolder:
 
     def _sweep(self) -> None:
         """Remove what a killed process was writing."""
-        for place in (self.path, self.path / "checkpoints", self.path / "optimizer"):
-            for name in (".manifest-*.json", ".metrics-*.jsonl", ".result-*.json", ".step-*.safetensors"):
-                for left in place.glob(name):
-                    left.unlink(missing_ok=True)
+        own = [f".{Path(name).stem}-*{Path(name).suffix}" for name in (MANIFEST, METRICS, RESULT)]
+        steps = [f"{kind}/{name}" for kind in ("checkpoints", "optimizer") for name in (".step-*", ".tmp*")]
+        for pattern in (*own, *steps):  # `.tmp*` is safetensors' own
+            for left in self.path.glob(pattern):
+                left.unlink(missing_ok=True)
 
     def _steps(self, kind: str) -> list[int]:
         names = [path.stem.removeprefix("step-") for path in (self.path / kind).glob("step-*.safetensors")]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import platform
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
+import joblib
 import torch
 
 import weightatlas
+from weightatlas.data import Prefetched, SceneFeed, StreamedFeed
 from weightatlas.errors import SourceError
 from weightatlas.evaluation import feed_of, open_data, open_model
 from weightatlas.lab.devices import Devices, first_alone, open_fabric, threads
@@ -22,11 +25,13 @@ from weightatlas.progress import Progress, silent
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Iterator
     from pathlib import Path
 
     from lightning_fabric import Fabric
 
     from weightatlas.data import Feed
+    from weightatlas.evaluation import Data
     from weightatlas.evaluation.scoring import Score
     from weightatlas.lab.configuration import Configuration
     from weightatlas.result import Row
@@ -121,7 +126,7 @@ def run(
 def _run(
     configuration: Configuration, folder: RunFolder, fabric: Fabric, loggers: tuple[Log, ...], progress: Progress
 ) -> Run:
-    feed, held_out = open_feeds(configuration, device=str(fabric.device))
+    feed, held_out = open_feeds(configuration, device=str(fabric.device), processes=fabric.world_size)
     model = build(configuration, feed)
     first_alone(fabric, lambda: folder.claim(manifest(configuration, model, feed, held_out, fabric)))
     earlier = first_alone(fabric, folder.result)
@@ -135,19 +140,20 @@ def _run(
             **earlier,
         )
     plan = make_plan(configuration.recipe, feed.examples, source=feed.name)
-    training = train(
-        model,
-        feed,
-        configuration.recipe,
-        seed=configuration.seed,
-        held_out=held_out,
-        folder=folder,
-        saves=saved_steps(plan, configuration),
-        keeps=kept_steps(plan, configuration.keep, configuration.every),
-        devices=fabric,
-        loggers=loggers,
-        progress=progress,
-    )
+    with _read_ahead(feed, fabric) as ahead:
+        training = train(
+            model,
+            ahead,
+            configuration.recipe,
+            seed=configuration.seed,
+            held_out=held_out,
+            folder=folder,
+            saves=saved_steps(plan, configuration),
+            keeps=kept_steps(plan, configuration.keep, configuration.every),
+            devices=fabric,
+            loggers=loggers,
+            progress=progress,
+        )
     sample = evaluate_together(fabric, model, feed, examples=SAMPLE)
     result = _result(training, sample, parameters)
     first_alone(fabric, lambda: folder.finish(result))
@@ -160,19 +166,32 @@ def _run(
     )
 
 
-def open_feeds(configuration: Configuration, *, device: str = "cpu") -> tuple[Feed, Feed | None]:
+def open_feeds(configuration: Configuration, *, device: str = "cpu", processes: int = 1) -> tuple[Feed, Feed | None]:
     """Open the training data and what is held out, augmented as the configuration says.
+
+    Args:
+        configuration: names the data, their augmentation and their seed.
+        device: where batches lie.
+        processes: how many on this machine share the cores that decode images.
 
     Raises:
         SourceError: the data are not there, or cannot be read.
     """
-    seed, augmentation = configuration.seed, configuration.augmentation
-    data = open_data(configuration.data, seed=seed)
-    feed = feed_of(data, augmentation=augmentation, seed=seed, device=device)
+    seed = configuration.seed
+    make = partial(
+        feed_of,
+        augmentation=configuration.augmentation,
+        seed=seed,
+        device=device,
+        workers=max(1, int(joblib.cpu_count()) // processes),
+    )
+    # Of data whose training split is not whole the test split would be the only one, and be trained on.
+    whole = configuration.data.startswith(ALWAYS_TESTED) and not _names_split(configuration)
+    data = open_data(configuration.data, seed=seed, split="train" if whole else None)
     if configuration.held_out is not None:
-        other = open_data(configuration.held_out, seed=seed)
-        return feed, feed_of(other, augmentation=augmentation, seed=seed, device=device)
-    return feed, _held_out(configuration, device)
+        return make(data), make(open_data(configuration.held_out, seed=seed))
+    held_out = _held_out(configuration)
+    return make(data), None if held_out is None else make(held_out)
 
 
 def build(configuration: Configuration, feed: Feed) -> torch.nn.Module:
@@ -247,6 +266,16 @@ def row_of(done: Run) -> Row:
     }
 
 
+@contextmanager
+def _read_ahead(feed: Feed, fabric: Fabric) -> Iterator[Feed]:
+    """The feed, its batches prepared ahead where they are decoded, or drawn on the processor for a GPU."""
+    if not isinstance(feed, StreamedFeed) and not (isinstance(feed, SceneFeed) and fabric.device.type == "cuda"):
+        yield feed
+        return
+    with Prefetched(feed) as ahead:
+        yield ahead
+
+
 def _described(feed: Feed) -> dict[str, Any]:
     return {
         "name": feed.name,
@@ -259,12 +288,16 @@ def _described(feed: Feed) -> dict[str, Any]:
     }
 
 
-def _held_out(configuration: Configuration, device: str) -> Feed | None:
+def _names_split(configuration: Configuration) -> bool:
+    return "split=" in configuration.data.partition("?")[2]
+
+
+def _held_out(configuration: Configuration) -> Data | None:
     """The test or validation split of the training data, where there is one and the name says no split itself.
 
     Data that always have a test split, and cannot show it, are half there: that is an error.
     """
-    if "split=" in configuration.data.partition("?")[2]:
+    if _names_split(configuration):
         return None
     for split in HELD_OUT:
         try:
@@ -273,9 +306,7 @@ def _held_out(configuration: Configuration, device: str) -> Feed | None:
             if configuration.data.startswith(ALWAYS_TESTED) or not error.problem.startswith(NO_SPLIT):
                 raise
             continue
-        if data.material is None:  # the user's own batches know of no splits
-            return None
-        return feed_of(data, augmentation=configuration.augmentation, seed=configuration.seed, device=device)
+        return None if data.material is None else data  # the user's own batches know of no splits
     return None
 
 

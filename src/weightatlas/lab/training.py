@@ -19,6 +19,7 @@ from weightatlas.lab.devices import Devices, first_alone, open_fabric, over_proc
 from weightatlas.lab.journal import Journal
 from weightatlas.lab.optimisation import make_optimizer, rates, set_rates
 from weightatlas.lab.plan import Plan, kept_steps, make_plan
+from weightatlas.lab.unused import freeze_unused
 from weightatlas.nn import synchronised
 from weightatlas.progress import Progress, silent
 
@@ -169,6 +170,8 @@ class _Run:
         if recipe.channels_last:
             self.model = self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = make_optimizer(self.model.parameters(), recipe)
+        if self.fabric.world_size > 1:  # afterwards: its state is to be that of a process alone
+            freeze_unused(self.model, self.feed.batch(0, 2))
         with quiet_fabric():
             network = cast("torch.nn.Module", torch.compile(self.model)) if recipe.compile else self.model
             self.network, self.trained = self.fabric.setup(network, self.optimizer)
@@ -209,7 +212,8 @@ class _Run:
         """Load the newest state of the folder, or save the first; gives how many updates it has seen."""
         if self.folder is None:
             return 0
-        saved = first_alone(self.fabric, self.folder.saved)  # it may have changed by the time that another looks
+        folder = self.folder
+        saved = first_alone(self.fabric, folder.saved)  # it may have changed by the time that another looks
         if not saved:
             self.journal.rewind(-1, 0.0)
             if 0 in self.keeps:
@@ -218,10 +222,11 @@ class _Run:
         step = saved[-1]
         if step > self.plan.steps:
             problem = f"it is at step {step} of a run of {self.plan.steps}"
-            raise SourceError(self.folder.path, problem, "name another folder")
-        record = self.folder.load(step, self.model, self.optimizer)
+            raise SourceError(folder.path, problem, "name another folder")
+        record = folder.load(step, self.model, self.optimizer)
         self.fabric.strategy.precision.load_state_dict(record["precision"])
         self.journal.rewind(step, record["seconds"])
+        first_alone(self.fabric, lambda: self._forget(folder, step))  # the kill may have come before it
         return step
 
     def save(self, step: int) -> None:
@@ -241,7 +246,11 @@ class _Run:
             self.journal.write([{"step": step, **score_row(self.scored[1])}])
         record = {"seconds": self.journal.seconds, "precision": self.fabric.strategy.precision.state_dict()}
         folder.save(step, self.model, self.optimizer.state_dict(), record)
-        folder.forget(after=step, keep=self.keeps, spare=int(step < self.plan.steps))
+        self._forget(folder, step)
+
+    def _forget(self, folder: RunFolder, step: int) -> None:
+        with folder.writing("what is left"):
+            folder.forget(after=step, keep=self.keeps, spare=int(step < self.plan.steps))
 
     def final_score(self) -> Score | None:
         """Score the network at the end, unless that was done when it was saved."""

@@ -23,6 +23,7 @@ class Stem:
         stride: of conv1.
         padding: of conv1, zeros on each side.
         pools: the layers after which a pool stands.
+        input_size: side of the images it is built for.
         map_size: side of the map that conv1 and the pools leave for fc6.
     """
 
@@ -149,6 +150,7 @@ class AlexNet(nn.Module):
             _initialise(self)
         self.stem = stem
         self.dropped_pools = tuple(f"pool{number}" for number in (1, 2, 5) if number not in stem.pools)
+        self.input_size = input_size
         self.map_size = stem.map_size
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:

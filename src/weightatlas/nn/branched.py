@@ -44,6 +44,7 @@ class BranchedNetwork(nn.Module):
 
     Attributes:
         branches: how many there are.
+        input_size: side of the images it is built for.
         map_size: side of the map under the head.
 
     Shape:
@@ -103,6 +104,7 @@ class BranchedNetwork(nn.Module):
             self.add_module("head", pooling)
             self.add_module("classifier", nn.Linear(pooling.out_features, classes))
         self.branches = branches
+        self.input_size = input_size
         self.map_size = side
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:

@@ -77,6 +77,7 @@ class SimplifiedNetwork(nn.Module):
     Attributes:
         pools: module name and step of each pool that is kept.
         dropped_pools: names of those that the table has room for and this input size drops.
+        input_size: side of the images it is built for.
         map_size: side of the map under the head.
 
     Shape:
@@ -144,6 +145,7 @@ class SimplifiedNetwork(nn.Module):
         )
         places = zip(groups, steps, strict=False)
         self.dropped_pools = tuple(f"pool{group.name}" for group, step in places if step == 1)
+        self.input_size = input_size
         self.map_size = side
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:

@@ -6,8 +6,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -15,6 +14,9 @@ from weightatlas.lab import Configuration, DivergedError, Recipe, Run
 from weightatlas.lab.experiments.claims import Claim
 from weightatlas.lab.experiments.experiment import Experiment, Measure, Measurement, Variant
 from weightatlas.lab.experiments.result import ExperimentResult, experiment_tables
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MEASURES = (
     Measure("score", "the score", compared=True),
@@ -86,7 +88,11 @@ def made_up_run(configuration: Configuration, folder: Path) -> Run:
         "".join(f'{{"step": {step}}}\n' for step in range(1, STEPS + 1)), encoding="utf-8"
     )
     if not reused:
-        score = SCORES.get(name, 0.2) + 0.002 * configuration.seed
+        score = (
+            SCORES.get(name, 0.2)
+            + 0.002 * configuration.seed**2
+            + (0.001 * configuration.seed if name == "none" else 0.0)
+        )
         checkpoint.write_text(json.dumps({"score": score, "process": os.getpid()}), encoding="utf-8")
     return Run(
         configuration=configuration,

@@ -36,7 +36,7 @@ def test_verdicts_effects_and_runs_are_tables(result: ExperimentResult) -> None:
     tables = {plate.heading.key: plate for plate in result.plates() if isinstance(plate, Table)}
     assert list(tables) == ["verdicts", "effects", "runs"]
     assert tables["verdicts"].marked == (True, True, True, False)
-    assert tables["verdicts"].rows[1]["change"] == "−0.200 to −0.200"
+    assert tables["verdicts"].rows[1]["change"] == "−0.20 to −0.20"
     assert len(tables["runs"].rows) == 12
     keys = [(row["variant"], row["measure"]) for row in tables["effects"].rows]
     assert len(keys) == len(set(keys))
@@ -49,7 +49,8 @@ def test_the_chart_draws_every_seed_beside_the_claim(result: ExperimentResult, t
     claimed = [item for item in result.comparisons if item.claim is not None]
     assert zone(claimed[0], 0.4) == (0.06, 0.4)
     low, high = zone(claimed[2], 0.4)
-    assert (low, high) == (-0.4, pytest.approx(0.152))
+    assert low == -0.4
+    assert high == pytest.approx(claimed[2].effect.baseline.mean / 2)
 
 
 def test_a_page_is_written_even_where_nothing_could_be_run(tmp_path: Path) -> None:

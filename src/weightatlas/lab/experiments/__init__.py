@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from weightatlas.lab.experiments.catalogue import EXPERIMENTS, open_experiment
 from weightatlas.lab.experiments.claims import Claim, verdict
+from weightatlas.lab.experiments.comparing import Comparison
 from weightatlas.lab.experiments.effects import Effect, Interval, mean_interval, paired_effect
 from weightatlas.lab.experiments.experiment import Experiment, Measure, Measurement, Variant
 from weightatlas.lab.experiments.matrix import run_experiment
-from weightatlas.lab.experiments.result import ExperimentResult, ExperimentRun
+from weightatlas.lab.experiments.result import ExperimentResult, ExperimentRun, experiment_tables
 
 __all__ = [
     "EXPERIMENTS",
     "Claim",
+    "Comparison",
     "Effect",
     "Experiment",
     "ExperimentResult",
@@ -20,6 +22,7 @@ __all__ = [
     "Measure",
     "Measurement",
     "Variant",
+    "experiment_tables",
     "mean_interval",
     "open_experiment",
     "paired_effect",

@@ -12,9 +12,12 @@ from weightatlas.lab.experiments.banding_measures import MEASURES, PLACES
 from weightatlas.lab.experiments.charts import chart_rows, variants_chart
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from weightatlas.lab.experiments.banding_result import BandingExperimentResult
 
 SCORES: Final = tuple(measure for measure in MEASURES if measure.key in {f"{place}_score" for place in PLACES})
+AXES: Final = MappingProxyType({"y": "row, from the top", "x": "column, from the left"})
 DIRECTIONS: Final = MappingProxyType(
     {"horizontal": palette.HORIZONTAL, "vertical": palette.VERTICAL, "none": palette.GREY}
 )
@@ -31,13 +34,27 @@ def bands_rows(result: BandingExperimentResult) -> list[dict[str, Any]]:
     return chart_rows(result, SCORES)
 
 
-def classifier_chart(result: BandingExperimentResult) -> alt.FacetChart:
-    """Share of a classifier's squared weights over y and over x, one row a variant that sees positions."""
+def classifier_chart(result: BandingExperimentResult) -> alt.HConcatChart:
+    """Share of a classifier's squared weights over y and over x: a line a seed, coloured by variant."""
     rows = [row for row in result.rows("profiles") if row["position"] is not None]
     variants = list(dict.fromkeys(row["variant"] for row in rows))
-    base = alt.Chart().encode(x=alt.X("position:O", title="from the top, from the left", axis=alt.Axis(labelAngle=0)))
-    lines = base.mark_line(point=alt.OverlayMarkDef(size=28), color=palette.ACCENT, opacity=0.8).encode(
-        y=alt.Y("share:Q", title="share of squared weights", axis=alt.Axis(format="%"), scale=alt.Scale(zero=True)),
+    top = 1.05 * max(row["share"] for row in rows)
+    panels = [_profile(rows, axis, variants, top) for axis in AXES]
+    joined: alt.HConcatChart = alt.hconcat(*panels, spacing=24)
+    return joined
+
+
+def _profile(rows: Sequence[Mapping[str, Any]], axis: str, variants: list[str], top: float) -> alt.LayerChart:
+    """One axis of the map: two views joined, since facets with an order of their own mistake empty cells."""
+    shown = [row for row in rows if row["axis"] == axis]
+    base = alt.Chart(alt.InlineData(values=shown)).encode(
+        x=alt.X("position:O", title=AXES[axis], axis=alt.Axis(labelAngle=0))
+    )
+    scale = alt.Scale(domain=[0, top], nice=False)
+    colours = alt.Scale(domain=variants, range=list(palette.CATEGORIES[: len(variants)]))
+    lines = base.mark_line(point=alt.OverlayMarkDef(size=24), opacity=0.85).encode(
+        y=alt.Y("share:Q", title="share of squared weights", axis=alt.Axis(format="%"), scale=scale),
+        color=alt.Color("variant:N", title=None, scale=colours),
         detail="seed:N",
         tooltip=[
             *(alt.Tooltip(f"{name}:N") for name in ("variant", "seed", "axis", "position")),
@@ -45,8 +62,6 @@ def classifier_chart(result: BandingExperimentResult) -> alt.FacetChart:
         ],
     )
     even = base.mark_line(color=palette.GREY, strokeDash=[3, 3], strokeWidth=1).encode(y="uniform:Q")
-    layered = alt.layer(even, lines).properties(width=260, height=130, data=alt.InlineData(values=rows))
-    faceted: alt.FacetChart = layered.facet(
-        row=alt.Row("variant:N", title=None, sort=variants), column=alt.Column("axis:N", title=None, sort=["y", "x"])
-    )
-    return faceted
+    layers: Any = alt.layer(even, lines)
+    panel: alt.LayerChart = layers.properties(width=320, height=180)
+    return panel

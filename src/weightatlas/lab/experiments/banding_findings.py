@@ -84,7 +84,7 @@ def _without_pooling(result: BandingExperimentResult) -> Finding | None:
         return None
     shares = listed([f"{share:.0%} of the baseline's in the {place} layer" for place, share in kept.items()])
     left = [place for place in PLACES if abs(_mean(result, name, f"{place}_score") or 0.0) >= SMALLEST]
-    rest = f"; that is not none in the {listed(left)} layer{'s' * (len(left) > 1)}" if left else ""
+    rest = f"; in the {listed(left)} it stays above {SMALLEST:g}, weakened and not gone" if left else ""
     statement = f"Without pooling B is {shares}{rest}."
     slides = _claimed(result, name, "last_slide_score")
     judged = [f"judged on slides, as the article does: {slides.verdict}"] if slides else []
@@ -112,7 +112,8 @@ def _persisted(result: BandingExperimentResult) -> Finding | None:
         return None
     agreeing = [item for item in claims if item.verdict == "agrees"]
     variants = counted(len(claims), "variant")
-    statement = f"Bands persist in {tally(agreeing)} of {variants} in which the article saw them persist."
+    which = f"all {variants}" if len(agreeing) == len(claims) > 1 else f"{tally(agreeing)} of {variants}"
+    statement = f"Bands persist in {which} in which the article saw them persist."
     told = [
         f"{item.variant} B = {item.effect.variant.mean:+.3f} ({item.effect.kept:.0%} of the baseline's, {item.verdict})"
         for item in claims

@@ -30,22 +30,27 @@ PLACES: Final = ("penultimate", "last")
 
 
 def _layer_measures(place: str) -> tuple[Measure, ...]:
-    where = f"{place} layer"
+    where = f"the {place} layer"
     return (
-        Measure(f"{place}_layer", where, "layer", description=f"the {where} with kernels larger than 1×1"),
-        Measure(f"{place}_score", f"B, {where}", compared=True, description=f"banding score of the {where}"),
-        Measure(f"{place}_null_std", f"null of B, {where}", "number", description="spread of B under sign flips"),
-        Measure(f"{place}_q_value", f"q, {where}", "probability", description="Benjamini-Hochberg over the layers"),
-        Measure(f"{place}_direction", f"bands, {where}", "text", description="which way the bands run, judged by q"),
-        Measure(f"{place}_slide_score", f"slides B, {where}", compared=True, description="B of the tissue slides"),
-        Measure(f"{place}_row_share", f"R, {where}", "share", description="share of spatial variance between rows"),
-        Measure(f"{place}_column_share", f"C, {where}", "share", description="share between columns"),
+        Measure(f"{place}_layer", f"{place} layer", "layer", description=f"{where} with kernels larger than 1×1"),
+        Measure(f"{place}_score", f"B, {place}", compared=True, description=f"banding score of {where}"),
+        Measure(f"{place}_null_std", f"null of B, {place}", "number", description="spread of B under sign flips"),
+        Measure(f"{place}_q_value", f"q, {place}", "probability", description="Benjamini-Hochberg over the layers"),
+        Measure(f"{place}_direction", f"bands, {place}", "text", description="which way the bands run, judged by q"),
+        Measure(f"{place}_slide_score", f"slides B, {place}", compared=True, description="B of the tissue slides"),
+        Measure(f"{place}_row_share", f"R, {place}", "share", description="share of spatial variance between rows"),
+        Measure(f"{place}_column_share", f"C, {place}", "share", description="share between columns"),
     )
 
 
 MEASURES: Final = (
     *(measure for place in PLACES for measure in _layer_measures(place)),
-    Measure("shift", "|B|, penultimate less last", compared=True, description="above 0 if the layer before bands more"),
+    Measure(
+        "shift",
+        "|B|, the two apart",
+        compared=True,
+        description="penultimate less last: above 0 if the layer before bands more",
+    ),
     Measure("row_contrast", "classifier over y", "number", description="squared weights, heaviest row over lightest"),
     Measure("column_contrast", "classifier over x", "number", description="squared weights, heaviest column likewise"),
 )

@@ -16,6 +16,7 @@ from weightatlas.lab.experiments.plates import (
     runs_table,
     subject,
     summary,
+    tally,
     verdicts_table,
 )
 from weightatlas.plate import Chart, Heading, Plate, SlideLayer, Slides
@@ -77,11 +78,12 @@ def _slides(result: BandingExperimentResult) -> Slides | None:
     ]
     if not layers:
         return None
+    striped = [layer for layer in layers if layer.marked]
     return Slides(
         Heading(
             key="slides",
-            title=f"Tissue slides of the last two layers, {counted(len(layers), 'slide')} of seed {seed}",
-            reading=f"Each variant's penultimate layer, then its last. {SLIDES_READING}",
+            title=f"Of {counted(len(layers), 'slide')} of the last two layers {tally(striped)} are striped like muscle",
+            reading=f"Each variant's penultimate layer, then its last, all of seed {seed}. {SLIDES_READING}",
             method=SLIDES_METHOD,
             null="The factoring finds structure in noise: judge a slide beside the control's.",
         ),
@@ -115,8 +117,8 @@ def _classifier(result: BandingExperimentResult) -> Chart:
             title=classifier_title(result),
             reading=(
                 "What the classifier makes of the map where it sees positions: the share of its squared weights at "
-                "each row (y, from the top) and column (x, from the left). A line is a seed, the level line an even "
-                "share."
+                "each row (y, from the top) and at each column (x, from the left). A line is a seed; dashes are an "
+                "even share."
             ),
             method=(
                 "Weights as (classes, channels, rows, columns); squares summed over all but one axis. Pooling along x "

@@ -130,7 +130,7 @@ def paired_effect(
     Example:
         >>> effect = paired_effect([0.05, 0.02, 0.04], [0.34, 0.31, 0.35])
         >>> round(effect.difference.mean, 3), round(effect.difference.high, 3), effect.pairs
-        (-0.297, -0.253, 3)
+        (-0.297, -0.268, 3)
     """
     after, before = np.asarray(values, dtype=np.float64), np.asarray(baseline, dtype=np.float64)
     if after.shape != before.shape or after.ndim != 1:

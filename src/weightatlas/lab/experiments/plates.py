@@ -108,18 +108,21 @@ def verdicts_table(result: ExperimentResult) -> Table:
     rows = []
     for row in result.rows("effects"):
         if row["expected"] is not None:
-            shown = row | {"measure": labels.get(row["measure"], row["measure"])}
-            rows.append(
-                shown | {"own": interval(row, "value_low", "value_high"), "change": interval(row, "low", "high")}
-            )
+            shown = {
+                "measure": labels.get(row["measure"], row["measure"]),
+                "article": row["article"] or "(ours)",
+                "own": interval(row, "value_low", "value_high"),
+                "change": interval(row, "low", "high"),
+            }
+            rows.append(row | shown)
     agreeing = [row for row in rows if row["verdict"] == "agrees"]
     return Table(
         Heading(
             key="verdicts",
             title=f"{capitalized(tally(agreeing))} of {counted(len(rows), 'claim')} confirmed",
             reading=(
-                "One row a claim. The article's own words stand beside our verdict; where it says nothing, the claim "
-                "is ours. “Kept” is the variant's mean as a share of the baseline's: what is still present may be weak."
+                "One row a claim. The article's own words stand beside our verdict; a claim that it does not make is "
+                "ours. “Kept” is the variant's mean as a share of the baseline's: what is still present may be weak."
             ),
             method=f"{INTERVALS} {JUDGING}",
         ),
@@ -199,7 +202,7 @@ def interval(row: Mapping[str, Any], low: str, high: str) -> str | None:
     """Two ends as one text; None where there are none."""
     if row[low] is None or row[high] is None:
         return None
-    return f"{row[low]:+.3f} to {row[high]:+.3f}".replace("-", "−")
+    return f"{row[low]:+.2f} to {row[high]:+.2f}".replace("-", "−")
 
 
 def _variants(result: ExperimentResult) -> Chart:
