@@ -116,5 +116,5 @@ def experiment(
         report(f"{failed.variant}, seed {failed.seed}: {failed.skipped}")
     page = atlas or place / "atlas.html"
     if result.finished:
-        report(f"the atlas is {write_atlas([result], page)}")
+        report(f"the atlas is {write_atlas([result], page, title=chosen.title or None)}")
     return 0 if len(result.finished) == len(result.runs) else 1

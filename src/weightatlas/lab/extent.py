@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from torch import nn
@@ -63,32 +64,52 @@ def keep_extent(model: nn.Module, source: str, input_size: int | tuple[int, int]
     """
     size = image_size(model, input_size)
     changed = copy.deepcopy(model)
-    side = _side(changed, source, size)
+    seen = _look(changed, source, size)
     dropped: list[str] = []
-    if side < SMALLEST_MAP:
+    if seen.side < SMALLEST_MAP:
         large = trace_images(model, source, (max(INPUT_SIZE, size[0]), max(INPUT_SIZE, size[1])))
         levels = _levels(large, find_last_map(source, large))
         _check_alone(source, large, levels)
-        while side < SMALLEST_MAP and levels:
+        while seen.side < SMALLEST_MAP and levels:
             level = levels.pop(0)
             _drop(changed, level)
-            side = _side(changed, source, size)
-            shortened = side > LARGEST_MAP and _shorten(changed, source, level, size)
-            dropped += [] if shortened else [call.name for call in level]
-        if _side(changed, source, size) > LARGEST_MAP and levels:
-            _lengthen(changed, source, levels[0], size)
-        _check(changed, source, size, dropped, large)
-    _say(changed, source, size, dropped)
+            seen = _look(changed, source, size)
+            shorter = _shorten(changed, source, level, size) if seen.side > LARGEST_MAP else None
+            seen = shorter or seen
+            dropped += [] if shorter else [call.name for call in level]
+        if seen.side > LARGEST_MAP and levels:
+            seen = _lengthen(changed, source, levels[0], size)
+        _check(source, size, dropped, large, seen)
+    _say(changed, size, dropped, seen)
     return changed
 
 
-def _side(network: nn.Module, source: str, size: tuple[int, int]) -> int:
-    """Shorter side of the last map; 0 where the images are too small for there to be one."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Seen:
+    """What images of the wanted size leave of a network: its calls and its last map, or the reason why there is none.
+
+    Attributes:
+        found: its calls; None where it does not run.
+        last: its last map; None where it has none.
+        problem: why.
+    """
+
+    found: Trace | None = None
+    last: LastMap | None = None
+    problem: str = ""
+
+    @property
+    def side(self) -> int:
+        """Shorter side of the last map, 0 without one."""
+        return 0 if self.last is None else min(self.last.height, self.last.width)
+
+
+def _look(network: nn.Module, source: str, size: tuple[int, int]) -> _Seen:
     try:
-        last = find_last_map(source, trace_images(network, source, size))
-    except SourceError:
-        return 0
-    return min(last.height, last.width)
+        found = trace_images(network, source, size)
+        return _Seen(found, find_last_map(source, found))
+    except SourceError as error:
+        return _Seen(problem=error.problem)
 
 
 def _levels(found: Trace, last: LastMap) -> list[list[Call]]:
@@ -133,24 +154,33 @@ def _drop(network: nn.Module, level: Sequence[Call]) -> None:
             network.set_submodule(call.name, nn.Identity().train(module.training))
 
 
-def _shorten(network: nn.Module, source: str, level: Sequence[Call], size: tuple[int, int]) -> bool:
-    """Give a level of convolutions steps between 1 and its own, in place, where some leave a map of the right size."""
+def _shorten(network: nn.Module, source: str, level: Sequence[Call], size: tuple[int, int]) -> _Seen | None:
+    """Give a level of convolutions the longest steps below its own that leave a map of the right size, in place.
+
+    Where none do, its steps are 1, as they were.
+    """
     if not all(isinstance(call.module, nn.Conv2d) for call in level):
-        return False
+        return None
     for step in range(min(_step(call) for call in level) - 1, 1, -1):
         _set_steps(network, source, level, step)
-        if SMALLEST_MAP <= _side(network, source, size) <= LARGEST_MAP:
-            return True
+        seen = _look(network, source, size)
+        if SMALLEST_MAP <= seen.side <= LARGEST_MAP:
+            return seen
     _drop(network, level)
-    return False
+    return None
 
 
-def _lengthen(network: nn.Module, source: str, level: Sequence[Call], size: tuple[int, int]) -> None:
+def _lengthen(network: nn.Module, source: str, level: Sequence[Call], size: tuple[int, int]) -> _Seen:
     """Lengthen the steps of a level, in place, until the last map is small enough."""
-    for step in range(max(_step(call) for call in level) + 1, min(size) + 1):
+    step = max(_step(call) for call in level)
+    seen = _Seen()
+    while step < min(size):
+        step += 1
         _set_steps(network, source, level, step)
-        if _side(network, source, size) <= LARGEST_MAP:
-            return
+        seen = _look(network, source, size)
+        if seen.side <= LARGEST_MAP:
+            break
+    return seen
 
 
 def _set_steps(network: nn.Module, source: str, level: Sequence[Call], step: int) -> None:
@@ -181,38 +211,30 @@ def _step(call: Call) -> int:
     return stride if isinstance(stride, int) else round(call.inputs.shape[2] / call.outputs.shape[2])
 
 
-def _check(network: nn.Module, source: str, size: tuple[int, int], dropped: Sequence[str], large: Trace) -> None:
+def _check(source: str, size: tuple[int, int], dropped: Sequence[str], large: Trace, seen: _Seen) -> None:
     """Refuse a network that has no such map now, or that gives or learns something else than before."""
     images = " x ".join(map(str, size))
-    without = f"without the reductions {', '.join(dropped)}"
-    try:
-        after = trace_images(network, source, size)
-        last = find_last_map(source, after)
-    except SourceError as error:
-        _refuse(source, f"{without} it does not end in a map on images of {images}: {error.problem}")
-    side = min(last.height, last.width)
-    if not SMALLEST_MAP <= side <= LARGEST_MAP:
-        _refuse(source, f"{without} images of {images} leave {last.height} x {last.width}, not {WANTED}")
-    if after.answer.shape != large.answer.shape:
-        was, now = tuple(large.answer.shape), tuple(after.answer.shape)
+    without = f"without the reductions {', '.join(dropped)}" if dropped else "with other strides"
+    if seen.found is None or seen.last is None:
+        _refuse(source, f"{without} it does not end in a map on images of {images}: {seen.problem}")
+    if not SMALLEST_MAP <= seen.side <= LARGEST_MAP:
+        _refuse(source, f"{without} images of {images} leave {seen.last.height} x {seen.last.width}, not {WANTED}")
+    if seen.found.answer.shape != large.answer.shape:
+        was, now = tuple(large.answer.shape), tuple(seen.found.answer.shape)
         _refuse(source, f"{without} it gives {now}, not {was}")
-    if lost := sorted(large.used - after.used):
+    if lost := sorted(large.used - seen.found.used):
         _refuse(source, f"{without} no gradient reaches {', '.join(lost[:4])}")
 
 
-def _say(network: nn.Module, source: str, size: tuple[int, int], dropped: Sequence[str]) -> None:
+def _say(network: nn.Module, size: tuple[int, int], dropped: Sequence[str], seen: _Seen) -> None:
     """Write on the network what it is now."""
-    found = trace_images(network, source, size)
-    last = find_last_map(source, found)
-    kept = [(call.name, _step(call)) for level in _levels(found, last) for call in level]
-    said = {
-        "dropped_pools": (*getattr(network, "dropped_pools", ()), *dropped),
-        "pools": tuple(kept),
-        "map_size": min(last.height, last.width),
-        "input_size": size[0] if size[0] == size[1] else size,
-    }
-    for name, value in said.items():
-        vars(network)[name] = value
+    levels = _levels(seen.found, seen.last) if seen.found is not None and seen.last is not None else []
+    vars(network).update(
+        dropped_pools=(*getattr(network, "dropped_pools", ()), *dropped),
+        pools=tuple((call.name, _step(call)) for level in levels for call in level),
+        map_size=seen.side,
+        input_size=size[0] if size[0] == size[1] else size,
+    )
 
 
 def _refuse(source: str, problem: str) -> NoReturn:

@@ -36,7 +36,7 @@ def test_verdicts_effects_and_runs_are_tables(result: ExperimentResult) -> None:
     tables = {plate.heading.key: plate for plate in result.plates() if isinstance(plate, Table)}
     assert list(tables) == ["verdicts", "effects", "runs"]
     assert tables["verdicts"].marked == (True, True, True, False)
-    assert tables["verdicts"].rows[1]["change"] == "−0.20 to −0.20"
+    assert tables["verdicts"].rows[1]["change"] == "−0.200 to −0.200"
     assert len(tables["runs"].rows) == 12
     keys = [(row["variant"], row["measure"]) for row in tables["effects"].rows]
     assert len(keys) == len(set(keys))

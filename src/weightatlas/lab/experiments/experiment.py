@@ -85,6 +85,7 @@ class Experiment:
         measures: what `measure` gives, in the order of the tables.
         measure: from a finished run to its figures; a function of a module, so that other processes can call it.
         result: the class of its results, which names its tables and draws its plates.
+        title: what stands above its page; its name and preset if left out.
 
     Raises:
         ValueError: two variants have one name, one is compared with what is not before it, a seed stands twice, a
@@ -98,6 +99,7 @@ class Experiment:
     measures: tuple[Measure, ...]
     measure: MeasureRun
     result: type[ExperimentResult]
+    title: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what does not fit together."""

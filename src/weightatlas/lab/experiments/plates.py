@@ -29,9 +29,9 @@ JUDGING: Final = (
 RUNS: Final = (
     Column("variant", "variant"),
     Column("seed", "seed", "integer"),
-    Column("train_accuracy", "train accuracy", "share", 1, description="top-1 on training data, in evaluation mode"),
-    Column("test_accuracy", "test accuracy", "share", 1, description="top-1 on held-out data"),
-    Column("test_top5", "top-5", "share", 1, description="top-5 on held-out data"),
+    Column("train_accuracy", "train accuracy", "number", 3, description="top-1 on training data, in evaluation mode"),
+    Column("test_accuracy", "test accuracy", "number", 3, description="top-1 on held-out data"),
+    Column("test_top5", "top-5", "number", 3, description="top-5 on held-out data"),
     Column("parameters", "parameters", "integer"),
     Column("minutes", "minutes", "number", 2, description="spent on updates"),
 )
@@ -198,11 +198,16 @@ def runs_table(result: ExperimentResult) -> Table:
     )
 
 
+NARROW: Final = 0.1
+"""An interval below this width is written with a digit more."""
+
+
 def interval(row: Mapping[str, Any], low: str, high: str) -> str | None:
     """Two ends as one text; None where there are none."""
     if row[low] is None or row[high] is None:
         return None
-    return f"{row[low]:+.2f} to {row[high]:+.2f}".replace("-", "−")
+    digits = 2 if row[high] - row[low] >= NARROW else 3
+    return f"{row[low]:+.{digits}f} to {row[high]:+.{digits}f}".replace("-", "−")
 
 
 def _variants(result: ExperimentResult) -> Chart:

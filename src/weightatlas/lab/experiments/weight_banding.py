@@ -19,6 +19,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 NAME: Final = "weight-banding"
+TITLES: Final = MappingProxyType(
+    {
+        "quick": "Weight Banding, run again on scenes",
+        "cifar10-small": "Weight Banding, run again on CIFAR-10",
+        "cifar10": "Weight Banding, run again on CIFAR-10",
+        "paper": "Weight Banding, run again on ImageNet",
+    }
+)
 BASELINE: Final = "baseline"
 SEEDS: Final = (1, 2, 3)
 
@@ -192,6 +200,7 @@ def experiment(preset: str, variants: Iterable[Variant], seeds: tuple[int, ...])
         measures=MEASURES,
         measure=measure_banding,
         result=BandingExperimentResult,
+        title=TITLES[preset],
     )
 
 
