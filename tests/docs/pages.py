@@ -57,8 +57,9 @@ def section(page: Path, heading: str) -> str:
 def make_checkpoint(folder: Path) -> None:
     """Write the checkpoint that the pages speak of: two convolutions and a fully connected layer over a 6 x 6 map.
 
-    And a run of two such checkpoints, `runs/today`.
+    And a run of two such checkpoints, `runs/today`, and the configuration `run.toml` as the page on training has it.
     """
+    (folder / "run.toml").write_text(blocks(ROOT / "docs" / "training.md", "toml")[0], encoding="utf-8")
     generator = torch.Generator().manual_seed(0)
     shapes = {"features.0.weight": (8, 3, 5, 5), "features.3.weight": (32, 8, 3, 3), "classifier.1.weight": (4, 9216)}
     tensors = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}

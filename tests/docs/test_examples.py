@@ -38,6 +38,7 @@ def test_python_examples_run_in_the_order_of_the_page(page: Path) -> None:
         del sys.modules["__page__"]
 
 
+@pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_commands_parse(words: tuple[str, ...]) -> None:
     _, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False)

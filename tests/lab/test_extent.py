@@ -195,7 +195,7 @@ def test_where_it_cannot_it_says_why() -> None:
     ):
         intervene(without_values("torchvision:vgg19"), "small-images", input_size=5)
     with pytest.raises(
-        SourceError, match=r"^Sequential: 0 \(LPPool2d\) would have to take steps of 3, which it cannot"
+        SourceError, match=r"^Sequential: 1 \(LPPool2d\) would have to take steps of 3, which it cannot"
     ):
         intervene(
             nn.Sequential(
@@ -207,7 +207,7 @@ def test_where_it_cannot_it_says_why() -> None:
                 nn.Linear(4, 2),
             ),
             "small-images",
-            input_size=40,
+            input_size=20,
         )
 
 

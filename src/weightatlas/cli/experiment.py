@@ -64,6 +64,7 @@ def experiment(
     variants: Annotated[tuple[str, ...] | None, Parameter(consume_multiple=True, negative=())] = None,
     seeds: Annotated[tuple[int, ...] | None, Parameter(consume_multiple=True, negative=())] = None,
     steps: Annotated[int | None, Parameter(validator=validators.Number(gte=2))] = None,
+    batch_size: Annotated[int | None, Parameter(validator=validators.Number(gte=2))] = None,
     table: Literal["runs", "variants", "effects"] = "runs",
     atlas: Path | None = None,
     accelerator: Accelerator = "auto",
@@ -88,6 +89,7 @@ def experiment(
         variants: Run these only, and what they are compared with.
         seeds: Instead of the preset's.
         steps: Make so many updates in every run: a dry run.
+        batch_size: Examples an update sees, over all processes together, instead of the preset's.
         table: Which rows to print.
         atlas: The page to write; atlas.html in the folder if left out.
         accelerator: Where to compute.
@@ -97,7 +99,9 @@ def experiment(
         backend: What runs them: processes, Dask or Ray.
     """
     check_output(output, format_, sources=1, pictures=True)
-    chosen = open_experiment(name, preset=preset, data=data, seeds=seeds, variants=variants, steps=steps)
+    chosen = open_experiment(
+        name, preset=preset, data=data, seeds=seeds, variants=variants, steps=steps, batch_size=batch_size
+    )
     place = folder or Path("experiments") / f"{chosen.name}-{chosen.preset}"
     together = devices * nodes > 1
     with progress_bar("training", quiet=quiet or not is_first_process()) as progress:

@@ -74,7 +74,7 @@ def make_plan(recipe: Recipe, examples: int | None, *, source: str = "data") -> 
         >>> from weightatlas.lab import Recipe
         >>> plan = make_plan(Recipe(epochs=3, batch_size=512, batch_schedule=((1, 1024),)), 50_000)
         >>> plan.steps, plan.batch(96), plan.batch(97)
-        (195, (49152, 512), (49664, 1024))
+        (194, (49152, 512), (49664, 1024))
     """
     if recipe.steps is None and recipe.epochs is None:
         problem = "how long to train on it is not said"

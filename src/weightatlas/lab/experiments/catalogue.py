@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from dataclasses import replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from weightatlas.errors import SourceError
 from weightatlas.lab.experiments import weight_banding
@@ -29,6 +29,7 @@ def open_experiment(
     seeds: Sequence[int] | None = None,
     variants: Sequence[str] | None = None,
     steps: int | None = None,
+    batch_size: int | None = None,
 ) -> Experiment:
     """Open an experiment by name.
 
@@ -39,9 +40,11 @@ def open_experiment(
         seeds: instead of the preset's.
         variants: names of those to run; what they are compared with is run too. None is all.
         steps: updates of every run instead of the preset's length: a dry run.
+        batch_size: examples an update sees instead of the preset's number, from the first epoch to the last.
 
     Raises:
         SourceError: there is no such experiment, preset or variant, or the preset needs data.
+        ValueError: `steps` or `batch_size` is below 1.
 
     Example:
         >>> experiment = open_experiment("weight-banding", variants=["no-pooling"], steps=2)
@@ -59,9 +62,10 @@ def open_experiment(
         raise SourceError(name, str(error), "give seeds that differ") from error
     if variants is not None:
         experiment = replace(experiment, variants=_chosen(experiment, variants))
-    if steps is not None:
-        experiment = replace(experiment, variants=tuple(_shortened(one, steps) for one in experiment.variants))
-    return experiment
+    changes: dict[str, Any] = {} if steps is None else {"steps": steps, "epochs": None, "batch_schedule": ()}
+    if batch_size is not None:
+        changes |= {"batch_size": batch_size, "batch_schedule": ()}
+    return replace(experiment, variants=tuple(_with_recipe(one, changes) for one in experiment.variants))
 
 
 def _chosen(experiment: Experiment, names: Sequence[str]) -> tuple[Variant, ...]:
@@ -72,8 +76,8 @@ def _chosen(experiment: Experiment, names: Sequence[str]) -> tuple[Variant, ...]
     return tuple(variant for variant in experiment.variants if variant.name in wanted)
 
 
-def _shortened(variant: Variant, steps: int) -> Variant:
-    recipe = replace(variant.configuration.recipe, steps=steps, epochs=None, batch_schedule=())
+def _with_recipe(variant: Variant, changes: Mapping[str, Any]) -> Variant:
+    recipe = replace(variant.configuration.recipe, **changes)
     return replace(variant, configuration=replace(variant.configuration, recipe=recipe))
 
 
