@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import pickle
+import threading
 import time
 
 import pytest
@@ -114,3 +116,15 @@ def test_isolated_items_are_refused_where_a_process_would_be_shared() -> None:
         pytest.raises(ValueError, match="one thread each"),
     ):
         parallel_map(square, [1, 2], jobs=2, backend="dask", isolated=True)
+
+
+@pytest.mark.parametrize("backend", ["loky", "dask"])
+def test_work_that_cannot_be_sent_is_said_and_kills_no_process(backend: str) -> None:
+    lock = threading.Lock()
+    with pytest.raises(ValueError, match="cannot be sent to other processes"):
+        parallel_map(lambda number: lock and number, [1, 2], jobs=2, backend=backend, on_error=told)  # type: ignore[arg-type]
+
+
+def test_items_that_cannot_be_sent_are_an_error_of_the_call() -> None:
+    with pytest.raises(pickle.PicklingError):
+        parallel_map(id, [threading.Lock(), threading.Lock()], jobs=2, backend="loky", on_error=lambda _item, _error: 0)

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, get_args
 
 import joblib
+from joblib.externals.loky.backend.reduction import dumps
 from threadpoolctl import threadpool_limits
 
 from weightatlas.errors import MissingDependencyError, WeightatlasError
@@ -63,7 +64,8 @@ def parallel_map(
 
     Raises:
         ValueError: `backend` is not one of the four, or is threads (or a client with several a worker) where items
-            are `isolated`.
+            are `isolated`; or `function` cannot be sent to other processes.
+        PicklingError: an item cannot be sent to them.
         MissingDependencyError: Dask or Ray is asked for and not installed.
 
     Example:
@@ -84,6 +86,8 @@ def parallel_map(
     if isolated and backend == "threading":
         message = "threads share a process: with isolated items take backend loky, dask or ray"
         raise ValueError(message)
+    if backend != "threading":
+        _check_portable(function)
     # The items are the parallel work: matrix products with threads of their own would wait for each other.
     with (
         _scheduler(backend, workers, isolated=isolated),
@@ -94,10 +98,19 @@ def parallel_map(
             try:
                 collected.take(_side_by_side(work, collected.left, backend))
             except Exception as error:
-                if on_error is None or collected.fault is not None:
-                    raise
+                if on_error is None or collected.fault is not None or isinstance(error, pickle.PicklingError):
+                    raise  # what cannot be sent to a process has not killed it
                 _one_at_a_time(work, collected, collected.left[:workers], backend, error)
     return collected.answers
+
+
+def _check_portable(function: Callable[[Item], Answer]) -> None:
+    """Refuse what cannot be sent to another process: a pool would wait for it, or take its process for dead."""
+    try:
+        dumps(function)
+    except Exception as error:
+        message = f"the work cannot be sent to other processes ({error}); give a function of a module"
+        raise ValueError(message) from error
 
 
 def _side_by_side(

@@ -55,3 +55,13 @@ def test_archives_that_do_not_fit_are_refused(tmp_path: Path, arrays: dict[str, 
     np.savez(tmp_path / "data.npz", **arrays)
     with pytest.raises(SourceError, match=words):
         read_arrays(tmp_path / "data.npz")
+
+
+def test_without_names_of_no_split_it_is_the_training_split(tmp_path: Path) -> None:
+    arrays: dict[str, Any] = {"train_inputs": np.zeros((3, 2)), "train_targets": np.arange(3)}
+    np.savez(tmp_path / "both.npz", **arrays, test_inputs=np.ones((1, 2)), test_targets=np.arange(1))
+    examples = read_arrays(tmp_path / "both.npz")
+    assert (len(examples), examples.split) == (3, "train")
+    np.savez(tmp_path / "plain.npz", **arrays, inputs=np.ones((1, 2)), targets=np.arange(1))
+    plain = read_arrays(tmp_path / "plain.npz")
+    assert (len(plain), plain.split) == (1, None)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gc
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -82,3 +84,16 @@ def test_data_that_cannot_be_augmented_are_named() -> None:
     assert shape_after("x", (3, 8, 8), Augmentation(crop=6)) == (3, 6, 6)
     with pytest.raises(SourceError, match=r"x: inputs of shape \[5\] are no images .*; change the augmentation"):
         shape_after("x", (5,), Augmentation(flip=True))
+
+
+def test_passes_and_draws_let_go_of_what_they_hold_at_once() -> None:
+    gc.disable()
+    try:
+        pixels = torch.zeros(4, 3, 2, 2, dtype=torch.uint8)
+        gone = weakref.ref(pixels)
+        passes = Passes(held_in_memory("four", pixels, torch.arange(4)), 0)
+        passes(0, 6)
+        del passes, pixels
+        assert gone() is None
+    finally:
+        gc.enable()

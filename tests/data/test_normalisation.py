@@ -61,3 +61,15 @@ def test_cifars_statistics_are_those_of_its_training_images(classes: int) -> Non
     mean, deviation = STATISTICS[f"cifar{classes}"]
     assert torch.allclose(scaled.mean(dim=(0, 2, 3)), torch.tensor(mean).double(), atol=0.005)
     assert torch.allclose(scaled.std(dim=(0, 2, 3)), torch.tensor(deviation).double(), atol=0.005)
+
+
+@pytest.mark.parametrize("default", [torch.float16, torch.bfloat16, torch.float64])
+def test_torch_s_default_type_does_not_matter(default: torch.dtype) -> None:
+    images = torch.arange(48, dtype=torch.uint8).reshape(1, 3, 4, 4)
+    expected = normalised(images, "imagenet")
+    torch.set_default_dtype(default)
+    try:
+        found = normalised(images, "imagenet")
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(found, expected)

@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 
 from weightatlas.data import Scenes
-from weightatlas.data.scenes import COLOURS, LABELS, LAWS, Difficulty, Label, Law, _layered
+from weightatlas.data.scenes import COLOURS, LABELS, LAWS, Difficulty, Label, Law, _colours, _falloff, _layered
 
 DIFFICULTIES = tuple(LAWS)
 Images = tuple[torch.Tensor, torch.Tensor]
@@ -214,3 +214,17 @@ def test_bad_options_are_refused() -> None:
     for options in ({"size": 8}, {"batch": 0}, {"steps": 0}):
         with pytest.raises(ValueError, match="scenes need size >= 12"):
             Scenes(**options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("default", [torch.bfloat16, torch.float64])
+def test_torch_s_default_type_does_not_matter(default: torch.dtype) -> None:
+    scenes = Scenes(batch=4, size=13)
+    torch.set_default_dtype(default)
+    try:
+        images, _ = scenes.drawn(5)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert images.dtype == torch.float32
+    _falloff.cache_clear()
+    _colours.cache_clear()
+    assert torch.equal(images, scenes.drawn(5)[0])

@@ -25,7 +25,7 @@ BANDING = ROOT / "docs" / "banding.md"
 TABLES = {
     "### layers": COLUMNS,
     **{f"### banding, `{name}`": columns for name, columns in tables.COLUMNS.items()},
-    **{f"### experiment, `{name}`": BandingExperimentResult.tables[name] for name in ("runs", "effects")},
+    **{f"### experiment, `{name}`": BandingExperimentResult.tables[name] for name in ("runs", "effects", "profiles")},
 }
 
 

@@ -132,7 +132,7 @@ def test_a_pass_without_batches_is_an_error_and_not_an_endless_loop() -> None:
         return next(passes, [])
 
     feed = feed_of(passed_through("mine", iter(cut()), again=again))
-    with pytest.raises(SourceError, match="mine: pass 2 has no batch"):
+    with pytest.raises(SourceError, match="mine: pass 2 has no example"):
         feed.batch(8, 8)
 
 
@@ -156,3 +156,9 @@ def test_data_of_another_kind_say_what_they_are_made_of() -> None:
     plain = open_data(cut())
     assert isinstance(plain, Data)
     assert (plain.material, plain.limit, plain.normalization) == (None, None, "none")
+
+
+def test_batches_without_examples_are_no_endless_loop_either() -> None:
+    feed = feed_of(passed_through("mine", [(torch.zeros(0, 2), torch.zeros(0, dtype=torch.int64))]))
+    with pytest.raises(SourceError, match="mine: pass 1 has no example"):
+        feed.batch(0, 1)

@@ -124,3 +124,17 @@ def test_batches_are_made_outside_of_the_context_that_the_network_runs_in() -> N
     sums = score_sums(Doubled(), batches(), within=DoubleByDefault)
     assert [tensor.dtype for tensor in made] == [torch.float32] * 2
     assert sums[3] == 6
+
+
+@pytest.mark.parametrize(
+    ("targets", "what"),
+    [
+        (torch.tensor([0.0, 1.0]), r"the targets are float32 \[2\]"),
+        (torch.tensor([[0], [1]]), r"the targets are int64 \[2, 1\]"),
+        (torch.tensor([0, 3]), "targets are 0 to 3, where the network tells 3 classes apart"),
+        (torch.tensor([-1, 2]), "targets are -1 to 2"),
+    ],
+)
+def test_targets_that_are_no_classes_of_the_network_are_refused(targets: torch.Tensor, what: str) -> None:
+    with pytest.raises(ClassesError, match=what):
+        evaluate(nn.Identity(), [(torch.zeros(2, 3), targets)])

@@ -264,3 +264,19 @@ def test_rotation_by_a_quarter_is_seen_in_training_and_in_evaluation_alike(tmp_p
     one, other = (run(each, tmp_path / name, devices=CPU) for each, name in ((upright, "up"), (turned, "turned")))
     assert one.test_loss != other.test_loss
     assert one.train_loss != other.train_loss
+
+
+@pytest.mark.parametrize("split", ["test", "val"])
+def test_data_whose_only_split_is_to_be_tested_on_are_not_trained_on_unless_it_is_named(
+    tmp_path: Path, split: str
+) -> None:
+    for name, value in (("dark", 30), ("light", 220)):
+        place = tmp_path / "images" / split / name
+        place.mkdir(parents=True)
+        (place / "0.png").write_bytes(encoded(np.full((24, 24, 3), value, np.uint8)))
+    recipe = Recipe(steps=1, batch_size=2)
+    configuration = Configuration(model=SMALL + "24", data=str(tmp_path / "images"), recipe=recipe)
+    with pytest.raises(SourceError, match=rf"its only split is '{split}', .*\?split={split}"):
+        run(configuration, tmp_path / "run", devices=CPU)
+    named = replace(configuration, data=f"{configuration.data}?split={split}")
+    assert run(named, tmp_path / "run", devices=CPU).test_accuracy is None

@@ -125,3 +125,10 @@ def test_bad_options_are_refused() -> None:
         stem_for(5)
     with pytest.raises(ValueError, match="width must be above 0, not 0"):
         AlexNet(width=0)
+
+
+def test_in_half_precision_large_responses_are_divided_as_in_single() -> None:
+    features = torch.full((1, 8, 2, 2), 300.0)
+    normalised = GroupedResponseNorm()(features.half())
+    assert normalised.dtype == torch.float16
+    torch.testing.assert_close(normalised.float(), GroupedResponseNorm()(features), rtol=2e-3, atol=0)

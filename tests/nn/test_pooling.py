@@ -53,3 +53,10 @@ def test_a_window_of_zeros_has_a_finite_gradient() -> None:
 def test_bad_options_are_refused(size: int, epsilon: float) -> None:
     with pytest.raises(ValueError, match="size >= 1 and epsilon > 0"):
         L2Pool2d(size, epsilon=epsilon)
+
+
+def test_in_half_precision_large_values_stay_finite() -> None:
+    features = torch.full((1, 1, 2, 2), 300.0, dtype=torch.float16)
+    pooled = L2Pool2d()(features)
+    assert pooled.dtype == torch.float16
+    assert float(pooled) == 300

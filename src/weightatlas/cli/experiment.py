@@ -65,7 +65,8 @@ def experiment(
     seeds: Annotated[tuple[int, ...] | None, Parameter(consume_multiple=True, negative=())] = None,
     steps: Annotated[int | None, Parameter(validator=validators.Number(gte=2))] = None,
     batch_size: Annotated[int | None, Parameter(validator=validators.Number(gte=2))] = None,
-    table: Literal["runs", "variants", "effects"] = "runs",
+    limit: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None,
+    table: Literal["runs", "variants", "effects", "profiles"] = "runs",
     atlas: Path | None = None,
     accelerator: Accelerator = "auto",
     devices: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 1,
@@ -90,6 +91,7 @@ def experiment(
         seeds: Instead of the preset's.
         steps: Make so many updates in every run: a dry run.
         batch_size: Examples an update sees, over all processes together, instead of the preset's.
+        limit: Train and score on the first so many examples of each split: for a dry run.
         table: Which rows to print.
         atlas: The page to write; atlas.html in the folder if left out.
         accelerator: Where to compute.
@@ -100,7 +102,14 @@ def experiment(
     """
     check_output(output, format_, sources=1, pictures=True)
     chosen = open_experiment(
-        name, preset=preset, data=data, seeds=seeds, variants=variants, steps=steps, batch_size=batch_size
+        name,
+        preset=preset,
+        data=data,
+        seeds=seeds,
+        variants=variants,
+        steps=steps,
+        batch_size=batch_size,
+        limit=limit,
     )
     place = folder or Path("experiments") / f"{chosen.name}-{chosen.preset}"
     together = devices * nodes > 1
@@ -115,7 +124,7 @@ def experiment(
         )
     if not is_first_process():
         return 0
-    print_results([result], table, format_=format_, output=output, shown=SHOWN[table])
+    print_results([result], table, format_=format_, output=output, shown=SHOWN.get(table))
     for failed in (done for done in result.runs if done.skipped is not None):
         report(f"{failed.variant}, seed {failed.seed}: {failed.skipped}")
     page = atlas or place / "atlas.html"

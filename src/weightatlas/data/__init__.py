@@ -18,6 +18,7 @@ from weightatlas.data.prefetch import Prefetched
 from weightatlas.data.resident_feed import ResidentFeed
 from weightatlas.data.scene_feed import SceneFeed
 from weightatlas.data.scenes import Scenes
+from weightatlas.data.splits import NoSplitError
 from weightatlas.data.streamed_feed import StreamedFeed
 from weightatlas.data.svhn import read_svhn
 
@@ -27,6 +28,7 @@ __all__ = [
     "Examples",
     "Feed",
     "Fit",
+    "NoSplitError",
     "Normalization",
     "Prefetched",
     "ResidentFeed",

@@ -8,6 +8,7 @@ import torch
 
 from weightatlas.checkpoints.opening import open_checkpoint
 from weightatlas.data.examples import Examples, held_in_memory
+from weightatlas.data.splits import NoSplitError
 from weightatlas.errors import SourceError
 
 if TYPE_CHECKING:
@@ -24,18 +25,22 @@ def read_arrays(path: Path, *, split: str | None = None) -> Examples:
 
     Args:
         path: the archive.
-        split: prefix of the two names.
+        split: prefix of the two names; None is no prefix, or "train" where there are only names with one.
 
     Raises:
+        NoSplitError: it holds neither name of the split.
         SourceError: it is no archive, lacks one of the two, or they do not have the same length.
     """
     archive = open_checkpoint(path, layout="oihw")
+    if split is None and "inputs" not in archive and "train_inputs" in archive:
+        split = "train"
     prefix = "" if split is None else f"{split}_"
     names = (f"{prefix}inputs", f"{prefix}targets")
-    for name in names:
-        if name not in archive:
-            listed = ", ".join(key[:40] for key in list(archive)[:8])
-            raise SourceError(path, f"no array {name[:80]!r}", f"save it with that name; there is {listed}")
+    absent = [name for name in names if name not in archive]
+    if absent:
+        listed = ", ".join(key[:40] for key in list(archive)[:8])
+        kind = NoSplitError if split is not None and len(absent) == 2 else SourceError
+        raise kind(path, f"no array {absent[0][:80]!r}", f"save it with that name; there is {listed}")
     inputs, targets = (archive[name] for name in names)
     if inputs.ndim < 1 or targets.ndim < 1 or len(inputs) != len(targets) or not len(inputs):
         problem = f"inputs of {list(inputs.shape)} and targets of {list(targets.shape)}"
@@ -43,7 +48,7 @@ def read_arrays(path: Path, *, split: str | None = None) -> Examples:
     if inputs.dtype == torch.uint8:
         inputs = _as_images(inputs)
     whole = not (targets.is_floating_point() or targets.is_complex())
-    return held_in_memory(str(path), inputs, targets.to(torch.int64 if whole else torch.float32))
+    return held_in_memory(str(path), inputs, targets.to(torch.int64 if whole else torch.float32), split=split)
 
 
 def _as_images(inputs: torch.Tensor) -> torch.Tensor:

@@ -87,6 +87,7 @@ def read_cifar(
         Examples with images (3, 32, 32) of bytes, held in memory: 154 MB for the 50,000 of training.
 
     Raises:
+        NoSplitError: there is no such split, or not the whole of it.
         SourceError: nothing of the kind is there, or a file is truncated or corrupt. The Python version is read as
             data: its pickles are never loaded.
 
@@ -112,7 +113,8 @@ def read_cifar(
     there = [name for name, parts in files.items() if all((folder / part).is_file() for part in parts)]
     if not there:
         raise SourceError(folder, "no split is whole", f"unpack it again: training is {', '.join(files['train'])}")
-    parts = [folder / part for part in files[choose_split(str(folder), there, split)]]
+    chosen = choose_split(str(folder), there, split)
+    parts = [folder / part for part in files[chosen]]
     pieces = [_records(part, layout, kind) if is_binary else read_batch(part, kind) for part in parts]
     images = torch.cat([piece for piece, _ in pieces])
     targets = torch.cat([piece for _, piece in pieces])
@@ -122,7 +124,7 @@ def read_cifar(
     key, text = layout.names[kind]
     names = _listed_names(folder / text) if is_binary else read_names(folder / layout.python[2], key)
     named = names if names is not None and len(names) == limit else None
-    return refitted(held_in_memory(str(path), images, targets, classes=named), fit)
+    return refitted(held_in_memory(str(path), images, targets, classes=named, split=chosen), fit)
 
 
 def _version(path: Path, layout: Layout) -> tuple[Path, bool] | None:

@@ -33,6 +33,7 @@ def encoded_examples(
     classes: Sequence[str] | None = None,
     blocks: Sequence[int] = (),
     notes: Sequence[str] = (),
+    split: str | None = None,
 ) -> Examples:
     """Examples whose inputs are image files, decoded when they are asked for.
 
@@ -48,6 +49,7 @@ def encoded_examples(
         classes: names of the classes.
         blocks: lengths of the runs that are cheap to read together.
         notes: what was assumed.
+        split: which part of the data they are.
 
     Raises:
         SourceError: no image is there, or none of the first hundred can be decoded. Fetching raises it where an image
@@ -66,6 +68,7 @@ def encoded_examples(
         tuple(blocks),
         decoder.skipped,
         tuple(notes),
+        split,
     )
 
 

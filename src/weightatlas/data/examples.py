@@ -31,6 +31,7 @@ class Examples:
             cheap as another.
         skipped: what could not be read, each with its reason; it grows as examples are fetched.
         notes: what was assumed, one sentence each.
+        split: which part of the data these are, by the data's own name; None where nothing says.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Examples:
     blocks: tuple[int, ...] = ()
     skipped: list[Skipped] = field(default_factory=list)
     notes: tuple[str, ...] = ()
+    split: str | None = None
 
     def __len__(self) -> int:
         """Count the examples, unreadable ones included."""
@@ -48,14 +50,20 @@ class Examples:
 
 
 def held_in_memory(
-    name: str, inputs: torch.Tensor, targets: torch.Tensor, *, classes: Sequence[str] | None = None
+    name: str,
+    inputs: torch.Tensor,
+    targets: torch.Tensor,
+    *,
+    classes: Sequence[str] | None = None,
+    split: str | None = None,
 ) -> Examples:
     """Examples whose inputs (n, ...) lie in memory, or are mapped from a file, under one tensor."""
 
     def fetch(numbers: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return inputs[numbers], numbers
 
-    return Examples(name, fetch, targets, tuple(inputs.shape[1:]), None if classes is None else tuple(classes))
+    named = None if classes is None else tuple(classes)
+    return Examples(name, fetch, targets, tuple(inputs.shape[1:]), named, split=split)
 
 
 def limited(examples: Examples, limit: int | None) -> Examples:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 import torch
@@ -116,17 +116,16 @@ class Draws:
 
     def __init__(self, augmentation: Augmentation, seed: int) -> None:
         """Draw strip by strip, as places are asked for."""
-        self._augmentation = augmentation
-        self._seed = seed
-        self._strip = lru_cache(maxsize=8)(self._drawn)
+        self._strip = lru_cache(maxsize=8)(partial(_drawn, augmentation, seed))
 
     def __call__(self, start: int, size: int) -> torch.Tensor:
         """Give the draws of the places `start` to `start + size`: (size, 8)."""
         return stretch(self._strip, STRIP, start, size)
 
-    def _drawn(self, number: int) -> torch.Tensor:
-        generator = torch.Generator().manual_seed(derived_seed(self._seed, CHANGES, number))
-        return self._augmentation.draw(STRIP, generator)
+
+def _drawn(augmentation: Augmentation, seed: int, number: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(derived_seed(seed, CHANGES, number))
+    return augmentation.draw(STRIP, generator)
 
 
 class Passes:
@@ -134,16 +133,17 @@ class Passes:
 
     def __init__(self, examples: Examples, seed: int) -> None:
         """Shuffle a pass when it is first asked for."""
-        self._examples = examples
-        self._seed = seed
-        self._pass = lru_cache(maxsize=2)(self._shuffled)
+        self._length = len(examples)
+        # Not a method of its own: a cycle would hold the examples until the collector looks, gigabytes of a device.
+        self._pass = lru_cache(maxsize=2)(partial(_shuffled, examples, seed))
 
     def __call__(self, start: int, size: int) -> torch.Tensor:
         """Give the numbers at the places `start` to `start + size`: int64 (size,)."""
-        return stretch(self._pass, len(self._examples), start, size)
+        return stretch(self._pass, self._length, start, size)
 
-    def _shuffled(self, number: int) -> torch.Tensor:
-        return in_order(self._examples, limit=None, seed=derived_seed(self._seed, ORDER, number))
+
+def _shuffled(examples: Examples, seed: int, number: int) -> torch.Tensor:
+    return in_order(examples, limit=None, seed=derived_seed(seed, ORDER, number))
 
 
 def shape_after(name: str, shape: tuple[int, ...], augmentation: Augmentation) -> tuple[int, ...]:

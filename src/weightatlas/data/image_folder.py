@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from weightatlas.data.decoding import KEEP, Fit
 from weightatlas.data.encoded import encoded_examples
-from weightatlas.data.splits import KNOWN, choose_split
+from weightatlas.data.splits import KNOWN, NoSplitError, choose_split
 from weightatlas.errors import SourceError
 
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ def read_image_folder(path: Path, *, split: str | None = None, fit: Fit = KEEP) 
         are skipped when their batch is read.
 
     Raises:
-        SourceError: there is no sub-folder, no image or no such split, or the images have several sizes.
+        NoSplitError: there is no such split.
+        SourceError: there is no sub-folder or no image, or the images have several sizes.
 
     **Source:** the order and the suffixes are those of torchvision's `ImageFolder`, and GIF; a sub-folder without
     images keeps its number, as with its `allow_empty`, and is noted.
@@ -43,12 +44,13 @@ def read_image_folder(path: Path, *, split: str | None = None, fit: Fit = KEEP) 
     import torch
 
     folders = _folders(path)
+    chosen: str | None = None
     if folders and all(folder.name in KNOWN for folder in folders):
         chosen = choose_split(str(path), [folder.name for folder in folders], split)
         path = path / chosen
         folders = _folders(path)
     elif split is not None:
-        raise SourceError(path, f"no split {split[:80]!r}: its sub-folders are classes", "drop ?split=")
+        raise NoSplitError(path, f"no split {split[:80]!r}: its sub-folders are classes", "drop ?split=")
     if not folders:
         raise SourceError(path, "no sub-folders", "give a folder with a sub-folder of images for each class")
     files: list[Path] = []
@@ -72,6 +74,7 @@ def read_image_folder(path: Path, *, split: str | None = None, fit: Fit = KEEP) 
         fit=fit,
         classes=[folder.name for folder in folders],
         notes=notes,
+        split=chosen,
     )
 
 

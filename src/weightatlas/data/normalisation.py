@@ -6,6 +6,8 @@ from typing import Final, Literal, get_args
 
 import torch
 
+from weightatlas.data.moving import moved
+
 Normalization = Literal["none", "imagenet", "cifar10", "cifar100", "half"]
 NORMALIZATIONS: tuple[Normalization, ...] = get_args(Normalization)
 
@@ -52,7 +54,7 @@ def normalised(images: torch.Tensor, normalization: Normalization = "none") -> t
     if images.dtype != torch.uint8 or images.ndim < 3 or images.shape[-3] != 3:
         message = f"{normalization!r} is for images of three channels of bytes, not {images.dtype} {list(images.shape)}"
         raise ValueError(message)
-    mean, deviation = (
-        torch.tensor(values, device=images.device)[:, None, None] for values in STATISTICS[normalization]
-    )
+    # Of one type whatever torch's default is: that of a network in half precision holds in the feeds' threads too.
+    statistics = torch.tensor(STATISTICS[normalization], dtype=torch.float32)
+    mean, deviation = moved(statistics, images.device)[:, :, None, None]
     return scaled.sub_(mean).div_(deviation)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,7 +13,7 @@ from weightatlas.checkpoints.untrusted import untrusted
 from weightatlas.data.decoding import KEEP, Fit
 from weightatlas.data.encoded import encoded_examples
 from weightatlas.data.parquet_columns import Columns, class_names, find_columns, numbered, read_labels
-from weightatlas.data.splits import choose_split
+from weightatlas.data.splits import NoSplitError, choose_split
 from weightatlas.errors import MissingDependencyError, SourceError
 
 if TYPE_CHECKING:
@@ -76,22 +76,27 @@ def read_parquet(
         Examples with int64 targets, in the order of the files and their rows; a row group is a block.
 
     Raises:
-        SourceError: a file is corrupt, has no such column or split, or holds a label that is missing or has no name.
+        NoSplitError: there is no such split.
+        SourceError: a file is corrupt, has no such column, or holds a label that is missing or has no name.
         MissingDependencyError: pyarrow is not installed.
 
     **Source:** the layout of the hub's `datasets` library (features `Image` and `ClassLabel`).
     """
-    files = [path] if path.is_file() else None
-    if files is None:
-        by_split = parquet_files(path)
-        files = by_split[choose_split(str(path), list(by_split), split)]
-    elif split is not None:
+    if path.is_file():
+        files = [path]
         match = _SPLIT.fullmatch(path.name)
-        if match is None or match["split"] != split:
-            raise SourceError(path, f"one file, and not that of a split {split!r}", "give its folder, or drop ?split=")
+        chosen = None if match is None else match["split"]
+        if split not in {None, chosen}:
+            problem = f"one file, and not that of a split {split!r}"
+            raise NoSplitError(path, problem, "give its folder, or drop ?split=")
+    else:
+        by_split = parquet_files(path)
+        chosen = choose_split(str(path), list(by_split), split)
+        files = by_split[chosen]
     shards = [_open(file) for file in files]
     with untrusted(path, "a corrupt Parquet file"):
-        return _examples(str(path), shards, find_columns(str(path), shards[0].file.schema_arrow, label, image), fit)
+        columns = find_columns(str(path), shards[0].file.schema_arrow, label, image)
+        return replace(_examples(str(path), shards, columns, fit), split=chosen)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

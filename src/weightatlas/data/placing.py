@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
+from weightatlas.data.moving import moved
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Placement:
@@ -49,7 +51,7 @@ def copied(images: torch.Tensor, placement: Placement, size: tuple[int, int]) ->
     last = placement.left + placement.right + size[1] - 1
     left = torch.where(placement.mirrored, last, placement.left - placement.right)
     step = torch.where(placement.mirrored, -1.0, 1.0)
-    top, left, step = torch.stack([top, left, step]).long().to(images.device)[:, :, None].unbind()
+    top, left, step = moved(torch.stack([top, left, step]).long(), images.device)[:, :, None].unbind()
     rows = _reflected(top + torch.arange(size[0], device=images.device), height)
     columns = _reflected(left + step * torch.arange(size[1], device=images.device), width)
     # One flat index for all channels: five times as fast as indexing by four broadcast tensors.
@@ -68,11 +70,13 @@ def sampled(images: torch.Tensor, placement: Placement, size: tuple[int, int]) -
     Returns:
         (n, channels, *size), the same dtype and device.
     """
-    maps = _maps(placement, size).to(images.device, torch.float32)
+    maps = moved(_maps(placement, size).float(), images.device)
     rows, columns = torch.meshgrid(*(torch.arange(side, device=images.device) for side in size), indexing="ij")
     places = torch.stack([columns, rows, torch.ones_like(rows)]).flatten(1).to(maps.dtype)
-    last = maps.new_tensor([max(side - 1, 1) for side in (images.shape[3], images.shape[2])])
-    grid = ((maps @ places).mT * (2 / last) - 1).reshape(len(images), *size, 2)  # -1 to 1 from first to last pixel
+    last = torch.tensor([max(side - 1, 1) for side in (images.shape[3], images.shape[2])], dtype=maps.dtype)
+    grid = ((maps @ places).mT * moved(2 / last, images.device) - 1).reshape(
+        len(images), *size, 2
+    )  # -1 to 1 from first to last pixel
     pixels = images if images.is_floating_point() else images.float()
     read = functional.grid_sample(pixels, grid.to(pixels.dtype), padding_mode="reflection", align_corners=True)
     return read if images.is_floating_point() else read.round_().to(images.dtype)

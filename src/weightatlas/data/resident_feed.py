@@ -12,6 +12,7 @@ from weightatlas.data.examples import held_in_memory, limited
 from weightatlas.data.feed import Batch, Draws, Passes, class_count, shape_after, share
 from weightatlas.data.fetching import ThreadedFetch
 from weightatlas.data.fingerprint import fingerprint_of
+from weightatlas.data.moving import moved
 from weightatlas.data.normalisation import Normalization, normalised
 from weightatlas.errors import SourceError
 
@@ -76,7 +77,7 @@ class ResidentFeed:
     def batch(self, start: int, size: int, *, rank: int = 0, ranks: int = 1) -> Batch:
         """Give the examples `start` to `start + size` of the stream; see `Feed.batch`."""
         start, size = share(start, size, rank, ranks)
-        numbers = self._numbers(start, size).to(self._inputs.device)
+        numbers = moved(self._numbers(start, size), self._inputs.device)
         images = self._augmentation.apply(self._inputs[numbers], self._draws(start, size))
         return normalised(images, self._normalization), self._targets[numbers]
 

@@ -11,6 +11,7 @@ import torch
 from weightatlas.data.augmentation import UNCHANGED, Augmentation
 from weightatlas.data.feed import Batch, Draws, shape_after, share
 from weightatlas.data.fingerprint import fingerprint_of_fields
+from weightatlas.data.moving import moved
 
 if TYPE_CHECKING:
     from weightatlas.checkpoints.checkpoint import Skipped
@@ -77,4 +78,4 @@ class SceneFeed:
         batches = [self._scenes.drawn(number) for number in range(first, -(-(start + max(size, 1)) // length))]
         inputs, targets = (parts[0] if len(parts) == 1 else torch.cat(parts) for parts in zip(*batches, strict=True))
         low = start - first * length
-        return inputs[low : low + size].to(self._device), targets[low : low + size].to(self._device)
+        return moved(inputs[low : low + size], self._device), moved(targets[low : low + size], self._device)

@@ -157,16 +157,16 @@ class Scenes:
         falloff = _falloff(self.size, self.device)
 
         def uniform(*shape: int) -> torch.Tensor:
-            return torch.rand(self.batch, *shape, generator=generator, device=self.device)
+            return torch.rand(self.batch, *shape, generator=generator, dtype=torch.float32, device=self.device)
 
         def normal(*shape: int) -> torch.Tensor:
-            return torch.randn(self.batch, *shape, generator=generator, device=self.device)
+            return torch.randn(self.batch, *shape, generator=generator, dtype=torch.float32, device=self.device)
 
         size = self.size
         law = LAWS[self.difficulty]
         kinds = uniform(4).argsort(dim=1)  # the three that are shown, then the one that is missing
         thirds = torch.stack([torch.arange(3, device=self.device).expand(self.batch, 3), uniform(3).argsort(dim=1)], 1)
-        centres = size * ((thirds + 0.5) / 3 + law.jitter * (uniform(2, 3) - 0.5))
+        centres = size * ((thirds.float() + 0.5) / 3 + law.jitter * (uniform(2, 3) - 0.5))
         radii = size * (law.radius[0] + law.radius[1] * uniform(3))
         colours = _colours(self.device)[kinds[:, :3]] * (law.strength[0] + law.strength[1] * uniform(3, 1))
         rows, columns = centres.flip(1).unbind(1) if self.label == "left" else centres.unbind(1)
@@ -202,8 +202,8 @@ def _layered(masks: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 @lru_cache(maxsize=8)
 def _falloff(size: int, device: str) -> torch.Tensor:
     """1 / f over the half plane of a real Fourier transform, 0 at f = 0."""
-    down = torch.fft.fftfreq(size, device=device)[:, None]
-    right = torch.fft.rfftfreq(size, device=device)[None, :]
+    down = torch.fft.fftfreq(size, dtype=torch.float32, device=device)[:, None]
+    right = torch.fft.rfftfreq(size, dtype=torch.float32, device=device)[None, :]
     falloff = 1 / torch.hypot(down, right)
     falloff[0, 0] = 0
     return falloff
@@ -211,4 +211,4 @@ def _falloff(size: int, device: str) -> torch.Tensor:
 
 @lru_cache(maxsize=8)
 def _colours(device: str) -> torch.Tensor:
-    return torch.tensor(COLOURS, device=device)
+    return torch.tensor(COLOURS, dtype=torch.float32, device=device)

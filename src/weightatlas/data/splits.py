@@ -9,6 +9,11 @@ from weightatlas.errors import SourceError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+
+class NoSplitError(SourceError):
+    """The data have no such split. Data that should have it, and are half there, are another error."""
+
+
 SAME: Final = (
     frozenset({"train", "training"}),
     frozenset({"test", "testing"}),
@@ -23,7 +28,8 @@ def choose_split(source: str, there: Sequence[str], wanted: str | None) -> str:
     """The split that is asked for under any of its names; without a wish "train", or the only one there is.
 
     Raises:
-        SourceError: it is not there, or nothing says which is meant.
+        NoSplitError: it is not there.
+        SourceError: nothing says which is meant.
 
     Example:
         >>> choose_split("data", ["train", "validation"], "val"), choose_split("data", ["test"], None)
@@ -39,5 +45,8 @@ def choose_split(source: str, there: Sequence[str], wanted: str | None) -> str:
     if len(found) == 1:
         return found[0]
     listed = ", ".join(name[:40] for name in there[:8])
-    problem = f"no split {wanted[:80]!r}" if wanted is not None else "several splits and none called train"
-    raise SourceError(source, problem, f"there is {listed}: choose one with ?split=")
+    remedy = f"there is {listed}: choose one with ?split="
+    if wanted is None:
+        problem = "several splits and none called train"
+        raise SourceError(source, problem, remedy)
+    raise NoSplitError(source, f"no split {wanted[:80]!r}", remedy)

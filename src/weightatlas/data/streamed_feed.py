@@ -12,6 +12,7 @@ from weightatlas.data.examples import limited
 from weightatlas.data.feed import Batch, Draws, Passes, class_count, shape_after, share
 from weightatlas.data.fetching import ThreadedFetch
 from weightatlas.data.fingerprint import fingerprint_of
+from weightatlas.data.moving import moved
 from weightatlas.data.normalisation import Normalization, normalised
 from weightatlas.errors import SourceError
 
@@ -83,26 +84,20 @@ class StreamedFeed:
                 )
             places = _filled(numbers, read)
             inputs, read = inputs[places], read[places]
-        images = self._augmentation.apply(self._moved(inputs), self._draws(start, size))
-        return normalised(images, self._normalization), self._moved(self._examples.targets[read])
+        images = self._augmentation.apply(moved(inputs, self._device), self._draws(start, size))
+        return normalised(images, self._normalization), moved(self._examples.targets[read], self._device)
 
     def in_order(self, size: int) -> Iterator[Batch]:
         """Go through the examples that can be read once, in their own order; see `Feed.in_order`."""
         for numbers in torch.split(torch.arange(self.examples), size):
             inputs, read = self._fetch(numbers)
             if len(read):
-                images = self._augmentation.fixed(self._moved(inputs))
-                yield normalised(images, self._normalization), self._moved(self._examples.targets[read])
+                images = self._augmentation.fixed(moved(inputs, self._device))
+                yield normalised(images, self._normalization), moved(self._examples.targets[read], self._device)
 
     def fingerprint(self) -> str:
         """Give a digest of what decides the data; see `fingerprint_of`."""
         return fingerprint_of(self._examples)
-
-    def _moved(self, tensor: torch.Tensor) -> torch.Tensor:
-        """On the device; through pinned memory the caller need not wait for the copy."""
-        if self._device.type != "cuda":
-            return tensor.to(self._device)
-        return tensor.pin_memory().to(self._device, non_blocking=True)
 
 
 def _filled(numbers: torch.Tensor, read: torch.Tensor) -> torch.Tensor:

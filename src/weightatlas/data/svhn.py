@@ -13,7 +13,7 @@ from weightatlas.checkpoints.untrusted import untrusted
 from weightatlas.data.decoding import KEEP, Fit
 from weightatlas.data.examples import Examples, held_in_memory
 from weightatlas.data.fitting import refitted
-from weightatlas.data.splits import choose_split
+from weightatlas.data.splits import NoSplitError, choose_split
 from weightatlas.errors import SourceError
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def read_svhn(path: Path, *, split: str | None = None, fit: Fit = KEEP) -> Examp
         is the digit 0.
 
     Raises:
+        NoSplitError: there is no such split.
         SourceError: no such file, or one that is corrupt, holds other arrays or would unpack to more than they need.
 
     **Source:** Netzer et al., Reading Digits in Natural Images with Unsupervised Feature Learning, 2011; the files are
@@ -52,15 +53,19 @@ def read_svhn(path: Path, *, split: str | None = None, fit: Fit = KEEP) -> Examp
         there = [name for name in SPLITS if (path / f"{name}{SUFFIX}").is_file()]
         if not there:
             raise SourceError(path, "no SVHN is there", f"give the folder that holds train{SUFFIX} or test{SUFFIX}")
-        path = path / f"{choose_split(str(path), there, split)}{SUFFIX}"
-    elif split is not None and path.name != f"{split}{SUFFIX}":
-        raise SourceError(path, f"one file, and not that of a split {split[:80]!r}", "give its folder, or drop ?split=")
+        split = choose_split(str(path), there, split)
+        path = path / f"{split}{SUFFIX}"
+    elif split is None:
+        split = next((name for name in SPLITS if path.name == f"{name}{SUFFIX}"), None)
+    elif path.name != f"{split}{SUFFIX}":
+        problem = f"one file, and not that of a split {split[:80]!r}"
+        raise NoSplitError(path, problem, "give its folder, or drop ?split=")
     with untrusted(path, "a corrupt MATLAB file"):
         images, labels = _arrays(path)
     if not bool(((labels >= 0) & (labels <= 10)).all()):
         raise SourceError(path, "labels that are no digits", "download it again")
     digits = [str(digit) for digit in range(10)]
-    return refitted(held_in_memory(str(path), images, labels % 10, classes=digits), fit)
+    return refitted(held_in_memory(str(path), images, labels % 10, classes=digits, split=split), fit)
 
 
 def _arrays(path: Path) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,4 +1,4 @@
-"""A model on data: open a model by name, load a checkpoint into it, open data by name.
+"""A model on data: open a model by name, load a checkpoint into it, open data by name, score one on the other.
 
 model = open_model("torchvision:resnet18", checkpoint="resnet18.safetensors")
 for inputs, targets in open_data("cifar10:data?split=test"): ...
@@ -12,5 +12,17 @@ from weightatlas.evaluation.feeds import feed_of
 from weightatlas.evaluation.load_report import Cast, LoadReport, Reshaped
 from weightatlas.evaluation.loading import load_checkpoint
 from weightatlas.evaluation.models import open_model
+from weightatlas.evaluation.scoring import Score, evaluate
 
-__all__ = ["Cast", "Data", "LoadReport", "Reshaped", "feed_of", "load_checkpoint", "open_data", "open_model"]
+__all__ = [
+    "Cast",
+    "Data",
+    "LoadReport",
+    "Reshaped",
+    "Score",
+    "evaluate",
+    "feed_of",
+    "load_checkpoint",
+    "open_data",
+    "open_model",
+]

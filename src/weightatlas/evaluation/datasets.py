@@ -15,6 +15,7 @@ from weightatlas.data.fitting import refitted
 from weightatlas.data.image_folder import read_image_folder
 from weightatlas.data.parquet import is_parquet, read_parquet
 from weightatlas.data.scenes import Scenes
+from weightatlas.data.splits import NoSplitError
 from weightatlas.data.svhn import read_svhn
 from weightatlas.errors import SourceError
 from weightatlas.evaluation.batches import Batch, Data, batched, passed_through
@@ -77,6 +78,7 @@ def open_data(
         The batches, with name, classes, shape, the count of examples and what was skipped.
 
     Raises:
+        NoSplitError: the data have no such split.
         SourceError: there is no such data, an option means nothing to it, or it is corrupt.
         MissingDependencyError: Parquet without pyarrow.
 
@@ -158,7 +160,7 @@ def _scenes(source: str, options: Options) -> Data:
     refuse_others(source, options, ("split", "label", "size", "steps", "difficulty"))
     held_out = options.split in {"test", "held-out", "val", "validation"}
     if not held_out and options.split not in {None, "train"}:
-        raise SourceError(source, f"no split {options.split!r}", "there is train and test")
+        raise NoSplitError(source, f"no split {options.split!r}", "there is train and test")
     steps = options.steps or (HELD_OUT_STEPS if held_out else TRAINING_STEPS)
     count = min(steps * options.batch_size, options.limit or steps * options.batch_size)
     label: Any = options.label or "top"

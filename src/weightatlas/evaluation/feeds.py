@@ -201,7 +201,7 @@ def _endless(data: Data) -> Iterator[Batch]:
         data.epoch = number
         empty = True
         for batch in data:
-            empty = False
+            empty = empty and not len(batch[1])
             yield batch
         if empty:
-            raise SourceError(data.name, f"pass {number + 1} has no batch", "give one or more in every pass")
+            raise SourceError(data.name, f"pass {number + 1} has no example", "give one or more in every pass")

@@ -53,7 +53,7 @@ def evaluate(model: torch.nn.Module, batches: Iterable[Batch]) -> Score:
         ClassesError: the logits do not fit the targets.
 
     Example:
-        >>> from weightatlas.evaluation.scoring import evaluate
+        >>> from weightatlas.evaluation import evaluate
         >>> evaluate(torch.nn.Identity(), [(torch.eye(4), torch.tensor([0, 1, 2, 0]))]).accuracy
         0.75
     """
@@ -90,7 +90,7 @@ def score_sums(
                 wanted = targets.to(where)
                 with within():
                     output = model(inputs.to(where))
-                logits = in_full(logits_of(output, wanted))
+                logits = in_full(logits_of(output, targets))
                 right = logits.topk(min(5, logits.shape[1]), dim=1).indices == wanted[:, None]
                 loss = functional.cross_entropy(logits, wanted, reduction="sum")
                 sums += torch.stack([loss, right[:, 0].sum(), right.sum(), torch.full_like(loss, len(targets))])
@@ -108,11 +108,21 @@ def logits_of(output: Any, targets: torch.Tensor) -> torch.Tensor:  # noqa: ANN4
     """Take the logits from what a network gives: a tensor, or an object with `logits` (transformers, GoogLeNet).
 
     Raises:
-        ClassesError: they are no (batch, classes), or not one row an example.
+        ClassesError: they are no (batch, classes), or not one row an example; the targets are no int64 (batch,), or
+            beyond the classes. On a GPU the last is not looked at: the answer would have to be waited for.
     """
+    if targets.ndim != 1 or targets.dtype != torch.int64:
+        given = f"{str(targets.dtype).removeprefix('torch.')} {list(targets.shape)}"
+        message = f"the targets are {given}; a classifier takes the numbers of classes: int64 (batch,)"
+        raise ClassesError(message)
     logits = output if isinstance(output, torch.Tensor) else getattr(output, "logits", None)
     if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or len(logits) != len(targets):
         what = list(logits.shape) if isinstance(logits, torch.Tensor) else type(output).__name__
         message = f"the network gives {what} for {len(targets)} inputs; a classifier gives logits (batch, classes)"
         raise ClassesError(message)
+    if targets.device.type == "cpu" and len(targets):
+        low, high = int(targets.min()), int(targets.max())
+        if low < 0 or high >= logits.shape[1]:
+            message = f"targets are {low} to {high}, where the network tells {logits.shape[1]} classes apart"
+            raise ClassesError(message)
     return logits

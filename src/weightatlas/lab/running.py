@@ -13,7 +13,7 @@ import joblib
 import torch
 
 import weightatlas
-from weightatlas.data import Prefetched, SceneFeed, StreamedFeed
+from weightatlas.data import Examples, NoSplitError, Prefetched, SceneFeed, StreamedFeed
 from weightatlas.errors import SourceError
 from weightatlas.evaluation import feed_of, open_data, open_model
 from weightatlas.lab.devices import Devices, first_alone, open_fabric, threads
@@ -41,8 +41,6 @@ SAMPLE: Final = 2048
 
 HELD_OUT: Final = ("test", "val")
 ALWAYS_TESTED: Final = ("cifar10:", "cifar100:")
-NO_SPLIT: Final = ("no split", "one file, and not that of a split", "no array")
-"""How the readers of data begin to say that there is no such split."""
 
 PACKAGES: Final = ("torch", "lightning-fabric", "numpy")
 
@@ -175,7 +173,7 @@ def open_feeds(configuration: Configuration, *, device: str = "cpu", processes: 
         processes: how many on this machine share the cores that decode images.
 
     Raises:
-        SourceError: the data are not there, or cannot be read.
+        SourceError: the data are not there, cannot be read, or are one split only, which is a test split.
     """
     seed = configuration.seed
     make = partial(
@@ -190,7 +188,7 @@ def open_feeds(configuration: Configuration, *, device: str = "cpu", processes: 
     data = open_data(configuration.data, seed=seed, split="train" if whole else None)
     if configuration.held_out is not None:
         return make(data), make(open_data(configuration.held_out, seed=seed))
-    held_out = _held_out(configuration)
+    held_out = _held_out(configuration, data)
     return make(data), None if held_out is None else make(held_out)
 
 
@@ -292,20 +290,26 @@ def _names_split(configuration: Configuration) -> bool:
     return "split=" in configuration.data.partition("?")[2]
 
 
-def _held_out(configuration: Configuration) -> Data | None:
+def _held_out(configuration: Configuration, training: Data) -> Data | None:
     """The test or validation split of the training data, where there is one and the name says no split itself.
 
-    Data that always have a test split, and cannot show it, are half there: that is an error.
+    Data that always have a test split, and cannot show it, are half there: that is an error. So are data of which the
+    test split is all there is: nobody trains on it unless its name is said.
     """
     if _names_split(configuration):
         return None
     for split in HELD_OUT:
         try:
             data = open_data(configuration.data, seed=configuration.seed, split=split)
-        except SourceError as error:
-            if configuration.data.startswith(ALWAYS_TESTED) or not error.problem.startswith(NO_SPLIT):
+        except NoSplitError:
+            if configuration.data.startswith(ALWAYS_TESTED):
                 raise
             continue
+        if isinstance(training.material, Examples) and isinstance(data.material, Examples):
+            only = data.material.split
+            if only is not None and only == training.material.split:
+                problem = f"its only split is {only!r}, which is to be tested on"
+                raise SourceError(configuration.data, problem, f"give the training data, or train on it: ?split={only}")
         return None if data.material is None else data  # the user's own batches know of no splits
     return None
 

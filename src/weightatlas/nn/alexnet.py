@@ -183,8 +183,10 @@ class GroupedResponseNorm(nn.Module):
         """Normalise each half of the channels."""
         batch, channels, height, width = features.shape
         halves = features.reshape(batch * GROUPS, channels // GROUPS, height, width).contiguous()
-        normalised = functional.local_response_norm(halves, 5, alpha=5e-4, beta=0.75, k=2.0)
-        return normalised.view_as(features)
+        # float16 ends at 65504: the square of 256 would be infinite.
+        wide = halves.float() if halves.dtype == torch.float16 else halves
+        normalised = functional.local_response_norm(wide, 5, alpha=5e-4, beta=0.75, k=2.0)
+        return normalised.view_as(features).to(features.dtype)
 
 
 def stem_for(input_size: int) -> Stem:

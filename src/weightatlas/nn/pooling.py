@@ -45,8 +45,10 @@ class L2Pool2d(nn.Module):
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Pool the last two axes."""
-        energy = functional.avg_pool2d(features.square(), self.size)
-        return (energy + self.epsilon).sqrt()
+        # float16 ends at 65504: the square of 256 would be infinite.
+        wide = features.float() if features.dtype == torch.float16 else features
+        energy = functional.avg_pool2d(wide.square(), self.size)
+        return (energy + self.epsilon).sqrt().to(features.dtype)
 
     def extra_repr(self) -> str:
         """Show the options in the module's printed form."""

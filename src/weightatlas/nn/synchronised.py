@@ -64,7 +64,7 @@ class _Normalise(torch.autograd.Function):
     def forward(ctx: Any, values: torch.Tensor, epsilon: float) -> tuple[torch.Tensor, ...]:  # noqa: ANN401 - torch's
         """Give the normalised values, and the mean, the variance and the count over all processes."""
         sums = _sums(values)
-        totals = _all_reduced(torch.cat((sums, sums.new_tensor([values.numel() // values.shape[1]]))))
+        totals = _all_reduced(torch.cat((sums, sums.new_full((1,), values.numel() // values.shape[1]))))
         count = totals[-1]
         mean = totals[:-1] / count
         centred = values - _spread(mean, values)

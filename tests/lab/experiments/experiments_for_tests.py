@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -112,3 +112,21 @@ def made_up_run(configuration: Configuration, folder: Path) -> Run:
 
 def with_seeds(made: Experiment, *seeds: int) -> Experiment:
     return replace(made, seeds=seeds)
+
+
+def with_values(chart: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - a chart of altair
+    """The panels of a joined chart as Vega-Lite, the data of each layer in its place."""
+    spec = chart.to_dict()
+
+    def fill(node: dict[str, Any]) -> None:
+        data = node.get("data", {})
+        if "name" in data:
+            node["data"] = {"values": spec["datasets"][data["name"]]}
+        for layer in node.get("layer", ()):
+            layer.setdefault("data", data)
+            fill(layer)
+
+    for panel in spec["hconcat"]:
+        fill(panel)
+    panels: list[dict[str, Any]] = spec["hconcat"]
+    return panels

@@ -114,11 +114,13 @@ def _persisted(result: BandingExperimentResult) -> Finding | None:
     variants = counted(len(claims), "variant")
     which = f"all {variants}" if len(agreeing) == len(claims) > 1 else f"{tally(agreeing)} of {variants}"
     statement = f"Bands persist in {which} in which the article saw them persist."
-    told = [
-        f"{item.variant} B = {item.effect.variant.mean:+.3f} ({item.effect.kept:.0%} of the baseline's, {item.verdict})"
-        for item in claims
-    ]
-    return Finding(statement, tuple(told), plate="verdicts", importance=0.7)
+    return Finding(statement, tuple(_told(item) for item in claims), plate="verdicts", importance=0.7)
+
+
+def _told(item: Comparison) -> str:
+    effect = item.effect
+    share = "" if math.isnan(effect.kept) else f"{effect.kept:.0%} of the baseline's, "
+    return f"{item.variant} B = {effect.variant.mean:+.3f} ({share}{item.verdict})"
 
 
 def _control(result: BandingExperimentResult) -> Finding | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -87,7 +88,7 @@ def measure_banding(run: Run) -> Measurement:
         name, head = read
         for axis, profile in profiles(checkpoint[name], head).items():
             arrays[f"classifier/{axis}"] = profile
-            figures[{"y": "row_contrast", "x": "column_contrast"}[axis]] = float(profile.max() / profile.min())
+            figures[{"y": "row_contrast", "x": "column_contrast"}[axis]] = _contrast(profile)
     return Measurement(figures, arrays)
 
 
@@ -106,6 +107,12 @@ def profiles(weight: torch.Tensor, head: MapHead) -> dict[str, npt.NDArray[np.fl
         mass = squares.sum(dim=[other for other in range(len(axes)) if other != number]) if len(axes) > 1 else squares
         found[axis] = (mass / mass.sum()).numpy()
     return found
+
+
+def _contrast(profile: npt.NDArray[np.float64]) -> float:
+    """The heaviest share over the lightest; infinite where a row or column has no weight at all."""
+    lightest = float(profile.min())
+    return float(profile.max()) / lightest if lightest else math.inf
 
 
 def map_reader(run: Run) -> tuple[str, MapHead] | None:

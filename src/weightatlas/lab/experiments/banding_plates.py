@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from weightatlas.banding.plates import FLIP_NULL
@@ -67,14 +68,15 @@ def _bands(result: BandingExperimentResult) -> Chart:
 
 
 def _slides(result: BandingExperimentResult) -> Slides | None:
-    """The last two layers of every variant, of the first seed that has them all."""
-    seed = next((done.seed for done in result.finished), None)
+    """The last two layers of every variant, of the seed that has most of them, the first of several."""
+    drawn = Counter(done.seed for done in result.finished if _drawn(done, "last"))
+    seed = max(drawn, key=drawn.__getitem__, default=None)
     layers = [
         _slide_layer(done, place)
         for done in result.finished
         if done.seed == seed
         for place in PLACES
-        if done.measurement is not None and f"{place}/slides" in done.measurement.arrays
+        if _drawn(done, place)
     ]
     if not layers:
         return None
@@ -89,6 +91,10 @@ def _slides(result: BandingExperimentResult) -> Slides | None:
         ),
         tuple(layers),
     )
+
+
+def _drawn(done: ExperimentRun, place: str) -> bool:
+    return done.measurement is not None and f"{place}/slides" in done.measurement.arrays
 
 
 def _slide_layer(done: ExperimentRun, place: str) -> SlideLayer:

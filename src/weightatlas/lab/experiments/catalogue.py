@@ -30,6 +30,7 @@ def open_experiment(
     variants: Sequence[str] | None = None,
     steps: int | None = None,
     batch_size: int | None = None,
+    limit: int | None = None,
 ) -> Experiment:
     """Open an experiment by name.
 
@@ -41,6 +42,7 @@ def open_experiment(
         variants: names of those to run; what they are compared with is run too. None is all.
         steps: updates of every run instead of the preset's length: a dry run.
         batch_size: examples an update sees instead of the preset's number, from the first epoch to the last.
+        limit: train and score on the first so many examples of each split.
 
     Raises:
         SourceError: there is no such experiment, preset or variant, or the preset needs data.
@@ -65,7 +67,7 @@ def open_experiment(
     changes: dict[str, Any] = {} if steps is None else {"steps": steps, "epochs": None, "batch_schedule": ()}
     if batch_size is not None:
         changes |= {"batch_size": batch_size, "batch_schedule": ()}
-    return replace(experiment, variants=tuple(_with_recipe(one, changes) for one in experiment.variants))
+    return replace(experiment, variants=tuple(_changed(one, changes, limit) for one in experiment.variants))
 
 
 def _chosen(experiment: Experiment, names: Sequence[str]) -> tuple[Variant, ...]:
@@ -76,9 +78,14 @@ def _chosen(experiment: Experiment, names: Sequence[str]) -> tuple[Variant, ...]
     return tuple(variant for variant in experiment.variants if variant.name in wanted)
 
 
-def _with_recipe(variant: Variant, changes: Mapping[str, Any]) -> Variant:
-    recipe = replace(variant.configuration.recipe, **changes)
-    return replace(variant, configuration=replace(variant.configuration, recipe=recipe))
+def _changed(variant: Variant, changes: Mapping[str, Any], limit: int | None) -> Variant:
+    """A variant with parts of its recipe replaced, on the first examples of its data."""
+    configuration = variant.configuration
+    data = configuration.data
+    if limit is not None:
+        data = f"{data}{'&' if '?' in data else '?'}limit={limit}"
+    recipe = replace(configuration.recipe, **changes)
+    return replace(variant, configuration=replace(configuration, data=data, recipe=recipe))
 
 
 def _known(name: str, among: Mapping[str, object], what: str, source: str) -> str:
