@@ -142,7 +142,8 @@ def test_it_says_what_the_feed_says() -> None:
             for name in ("name", "shape", "classes", "examples", "notes", "skipped"):
                 assert getattr(ahead, name) == getattr(feed, name)
             assert ahead.fingerprint() == feed.fingerprint()
-            assert torch.equal(next(iter(ahead.in_order(5)))[0], next(iter(feed.in_order(5)))[0])
+            first, (own, *_) = next(ahead.in_order(5, at_most=3)), feed.in_order(5, at_most=3)
+            assert torch.equal(first[0], own[0])
 
 
 def test_a_depth_or_workers_of_nothing_is_refused() -> None:

@@ -53,6 +53,15 @@ def test_in_order_every_example_comes_once_with_the_fixed_changes_only() -> None
     assert torch.equal(torch.cat([inputs for inputs, _ in batches]), expected)
 
 
+def test_a_sample_in_order_is_spread_evenly_over_the_data() -> None:
+    feed = ResidentFeed(IMAGES)
+    batches = list(feed.in_order(4, at_most=8))
+    assert [len(targets) for _, targets in batches] == [4, 4]
+    assert torch.equal(torch.cat([inputs for inputs, _ in batches]), normalised(PIXELS[::3]))
+    assert torch.equal(torch.cat([targets for _, targets in batches]), LABELS[::3])
+    assert sum(len(targets) for _, targets in feed.in_order(4, at_most=1000)) == 23
+
+
 def test_it_says_what_it_is() -> None:
     feed = ResidentFeed(IMAGES, augmentation=BUSY)
     assert (feed.name, feed.shape, feed.classes, feed.examples) == ("images", (3, 5, 6), 4, 23)

@@ -41,6 +41,7 @@ def test_in_order_it_is_one_pass_with_the_fixed_changes_only() -> None:
     assert [len(targets) for _, targets in batches] == [10, 10, 4]
     assert torch.equal(torch.cat([inputs for inputs, _ in batches]), torch.rot90(images, dims=(2, 3)))
     assert sum(len(targets) for _, targets in SceneFeed(SCENES, limit=13).in_order(5)) == 13
+    assert [len(targets) for _, targets in SceneFeed(SCENES, limit=13).in_order(5, at_most=7)] == [5, 2]
 
 
 def test_it_says_what_it_is_and_its_fingerprint_is_that_of_its_fields() -> None:

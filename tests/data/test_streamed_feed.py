@@ -41,9 +41,11 @@ def test_it_gives_what_a_resident_feed_gives_of_the_same_data() -> None:
     for start, size in ((0, 20), (300, 33)):
         for one, other in zip(streamed.batch(start, size), resident.batch(start, size), strict=True):
             assert torch.equal(one, other)
-    for first, second in zip(streamed.in_order(7), resident.in_order(7), strict=True):
-        assert torch.equal(first[0], second[0])
-        assert torch.equal(first[1], second[1])
+    for at_most in (None, 6):
+        pairs = zip(streamed.in_order(7, at_most=at_most), resident.in_order(7, at_most=at_most), strict=True)
+        for first, second in pairs:
+            assert torch.equal(first[0], second[0])
+            assert torch.equal(first[1], second[1])
     for name in ("name", "shape", "classes", "examples", "notes", "skipped"):
         assert getattr(streamed, name) == getattr(resident, name)
     assert streamed.fingerprint() == resident.fingerprint()

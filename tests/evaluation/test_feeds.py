@@ -101,6 +101,7 @@ def test_the_users_batches_in_order_are_one_pass() -> None:
     feed = own()
     feed.batch(5, 3)
     assert [targets.tolist() for _, targets in feed.in_order(6)] == [[0, 1, 2, 3, 4, 5], [6, 7, 8, 9, 10]]
+    assert [targets.tolist() for _, targets in feed.in_order(6, at_most=7)] == [[0, 1, 2, 3, 4, 5], [6]]
     assert feed.batch(8, 2)[1].tolist() == [8, 9], "a pass in between does not disturb the stream"
     assert (feed.name, feed.shape, feed.classes, feed.examples) == ("mine", (2,), None, None)
 

@@ -134,7 +134,7 @@ def test_the_size_is_the_argument_or_the_model_s_own() -> None:
     wide = intervene(without_values("torchvision:resnet50"), "no-pooling", input_size=(96, 160))
     assert wide.get_parameter("fc.weight").shape == (1000, 2048 * 3 * 5)
     model = small()
-    model.input_size = 24  # type: ignore[assignment]
+    model.input_size = 24
     assert intervene(model, "no-pooling").get_parameter("classifier.weight").shape == (4, 16 * 6 * 6)
 
 

@@ -69,13 +69,29 @@ class Feed(Protocol):
         """
         ...
 
-    def in_order(self, size: int) -> Iterator[Batch]:
-        """Go through the examples once in their own order, with the fixed part of the augmentation only."""
+    def in_order(self, size: int, *, at_most: int | None = None) -> Iterator[Batch]:
+        """Go through the examples once in their own order, with the fixed part of the augmentation only.
+
+        Args:
+            size: examples in a batch.
+            at_most: how many at most, spread evenly over the data (data are often sorted by class); of what has no
+                end or no numbers, the first. None is all.
+        """
         ...
 
     def fingerprint(self) -> str:
         """Give a digest of what decides the data: 64 hexadecimal digits."""
         ...
+
+
+def spacing(examples: int, at_most: int | None) -> int:
+    """Every how many examples one is taken, so that there are so many at most.
+
+    Example:
+        >>> spacing(50_000, 2048), spacing(100, 2048), spacing(100, None)
+        (25, 1, 1)
+    """
+    return 1 if at_most is None else max(1, -(-examples // at_most))
 
 
 def share(start: int, size: int, rank: int, ranks: int) -> tuple[int, int]:

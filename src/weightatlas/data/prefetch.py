@@ -87,9 +87,9 @@ class Prefetched:
                 self._ahead[key] = self._pool.submit(self._prepared, *key)
         return self._ahead.pop(wanted[0]).result()
 
-    def in_order(self, size: int) -> Iterator[Batch]:
+    def in_order(self, size: int, *, at_most: int | None = None) -> Iterator[Batch]:
         """Go through the examples once in their own order, as the feed does."""
-        return self._feed.in_order(size)
+        return self._feed.in_order(size, at_most=at_most)
 
     def fingerprint(self) -> str:
         """Give the feed's own."""

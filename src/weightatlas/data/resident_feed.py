@@ -9,7 +9,7 @@ import torch
 
 from weightatlas.data.augmentation import UNCHANGED, Augmentation
 from weightatlas.data.examples import held_in_memory, limited
-from weightatlas.data.feed import Batch, Draws, Passes, class_count, shape_after, share
+from weightatlas.data.feed import Batch, Draws, Passes, class_count, shape_after, share, spacing
 from weightatlas.data.fetching import ThreadedFetch
 from weightatlas.data.fingerprint import fingerprint_of
 from weightatlas.data.moving import moved
@@ -81,11 +81,12 @@ class ResidentFeed:
         images = self._augmentation.apply(self._inputs[numbers], self._draws(start, size))
         return normalised(images, self._normalization), self._targets[numbers]
 
-    def in_order(self, size: int) -> Iterator[Batch]:
+    def in_order(self, size: int, *, at_most: int | None = None) -> Iterator[Batch]:
         """Go through the examples once in their own order; see `Feed.in_order`."""
-        for start in range(0, self.examples, size):
-            inputs = self._augmentation.fixed(self._inputs[start : start + size])
-            yield normalised(inputs, self._normalization), self._targets[start : start + size]
+        step = spacing(self.examples, at_most)
+        for start in range(0, self.examples, size * step):
+            part = slice(start, start + size * step, step)
+            yield normalised(self._augmentation.fixed(self._inputs[part]), self._normalization), self._targets[part]
 
     def fingerprint(self) -> str:
         """Give a digest of what decides the data; see `fingerprint_of`."""

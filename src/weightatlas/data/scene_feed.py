@@ -61,10 +61,11 @@ class SceneFeed:
         inputs, targets = self._drawn(start, size)
         return self._augmentation.apply(inputs, self._draws(start, size)), targets
 
-    def in_order(self, size: int) -> Iterator[Batch]:
+    def in_order(self, size: int, *, at_most: int | None = None) -> Iterator[Batch]:
         """Go through one pass of the scenes; see `Feed.in_order`."""
-        for start in range(0, self._limit, size):
-            inputs, targets = self._drawn(start, min(size, self._limit - start))
+        limit = self._limit if at_most is None else min(self._limit, at_most)
+        for start in range(0, limit, size):
+            inputs, targets = self._drawn(start, min(size, limit - start))
             yield self._augmentation.fixed(inputs).contiguous(), targets
 
     def fingerprint(self) -> str:

@@ -9,7 +9,7 @@ import torch
 
 from weightatlas.data.augmentation import UNCHANGED, Augmentation
 from weightatlas.data.examples import limited
-from weightatlas.data.feed import Batch, Draws, Passes, class_count, shape_after, share
+from weightatlas.data.feed import Batch, Draws, Passes, class_count, shape_after, share, spacing
 from weightatlas.data.fetching import ThreadedFetch
 from weightatlas.data.fingerprint import fingerprint_of
 from weightatlas.data.moving import moved
@@ -87,9 +87,9 @@ class StreamedFeed:
         images = self._augmentation.apply(moved(inputs, self._device), self._draws(start, size))
         return normalised(images, self._normalization), moved(self._examples.targets[read], self._device)
 
-    def in_order(self, size: int) -> Iterator[Batch]:
+    def in_order(self, size: int, *, at_most: int | None = None) -> Iterator[Batch]:
         """Go through the examples that can be read once, in their own order; see `Feed.in_order`."""
-        for numbers in torch.split(torch.arange(self.examples), size):
+        for numbers in torch.split(torch.arange(0, self.examples, spacing(self.examples, at_most)), size):
             inputs, read = self._fetch(numbers)
             if len(read):
                 images = self._augmentation.fixed(moved(inputs, self._device))

@@ -141,13 +141,15 @@ class BatchesFeed:
             inputs, targets = self._cutter.take(size)
         return self._ready(self._augmentation.apply(inputs.to(self._device), self._draws(start, size)), targets)
 
-    def in_order(self, size: int) -> Iterator[Batch]:
+    def in_order(self, size: int, *, at_most: int | None = None) -> Iterator[Batch]:
         """Go through one pass; see `Feed.in_order`."""
         cutter = _Cutter(iter(self._data))
-        while True:
-            inputs, targets = cutter.take(size)
+        left = math.inf if at_most is None else at_most
+        while left > 0:
+            inputs, targets = cutter.take(int(min(size, left)))
             if not len(targets):
                 return
+            left -= len(targets)
             yield self._ready(self._augmentation.fixed(inputs.to(self._device)), targets)
 
     def fingerprint(self) -> str:

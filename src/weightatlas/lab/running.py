@@ -54,7 +54,8 @@ class Run:
         folder: where it is kept.
         checkpoint: the last weights, a `.safetensors` file in it.
         steps: updates made.
-        train_loss: on the first 2048 training examples in evaluation mode, without random augmentation, in nats.
+        train_loss: in nats, on 2048 training examples at most, spread evenly over the data, in evaluation mode and
+            without random augmentation.
         train_accuracy: top-1 on the same, 0 to 1.
         test_loss: on the held-out data; None without such data.
         test_accuracy: top-1 on the same.

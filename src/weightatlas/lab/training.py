@@ -267,10 +267,10 @@ class _Run:
 
 
 def evaluate_together(fabric: Fabric, model: torch.nn.Module, feed: Feed, *, examples: int | None = None) -> Score:
-    """Score a classifier on the first examples of a feed, or on all, each process its share of the batches."""
+    """Score a classifier on so many examples of a feed at most, or on all, each process its share of the batches."""
     precision = fabric.strategy.precision
-    count = None if examples is None else -(-examples // EVALUATION_BATCH)
-    batches = islice(islice(feed.in_order(EVALUATION_BATCH), count), fabric.global_rank, None, fabric.world_size)
+    every = feed.in_order(EVALUATION_BATCH, at_most=examples)
+    batches = islice(every, fabric.global_rank, None, fabric.world_size)
     converted = ((precision.convert_input(inputs), targets) for inputs, targets in batches)
     sums = score_sums(model, converted, within=precision.forward_context)
     loss, first, five, seen = over_processes(fabric, sums, "sum").tolist()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -82,6 +83,38 @@ def test_what_reads_the_map_is_found_and_has_its_profile(head: str, axes: tuple[
     assert found.arrays[f"classifier/{axes[0]}"] == pytest.approx(first / first.sum())
     contrast = found.figures["row_contrast" if axes[0] == "y" else "column_contrast"]
     assert contrast == pytest.approx(first.max() / first.min())
+
+
+@pytest.mark.parametrize(
+    ("model", "size", "expected"),
+    [
+        ("weightatlas:alexnet?input_size=64&classes=4&width=0.125", 64, ("fc6.weight", (32, 6, 6))),
+        ("torchvision:vgg11?pretrained=false&num_classes=4", 224, ("classifier.0.weight", (512, 7, 7))),
+        ("torchvision:resnet18?pretrained=false&num_classes=4", 64, None),
+    ],
+)
+def test_a_map_that_is_flattened_without_a_head_has_its_reader_too(
+    model: str, size: int, expected: tuple[str, tuple[int, int, int]] | None, tmp_path: Path
+) -> None:
+    (tmp_path / "manifest.json").write_text(json.dumps({"data": {"train": {"shape": [3, size, size]}}}))
+    read = map_reader(
+        Run(
+            configuration=Configuration(model=model, data="scenes"),
+            folder=tmp_path,
+            checkpoint=tmp_path / "none",
+            steps=1,
+            train_loss=0.0,
+            train_accuracy=0.0,
+            test_loss=None,
+            test_accuracy=None,
+            test_top5=None,
+            parameters=1,
+            seconds=0.0,
+            reused=False,
+        )
+    )
+    found = None if read is None else (read[0], (read[1].channels, read[1].height, read[1].width))
+    assert found == expected
 
 
 @pytest.mark.parametrize(

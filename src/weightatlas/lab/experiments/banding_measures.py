@@ -11,10 +11,13 @@ from torch import nn
 
 from weightatlas.banding import survey
 from weightatlas.checkpoints import open_checkpoint
+from weightatlas.errors import SourceError
 from weightatlas.evaluation import open_model
 from weightatlas.lab.experiments.experiment import Measure, Measurement
 from weightatlas.lab.interventions import intervene
+from weightatlas.lab.last_map import find_last_map
 from weightatlas.lab.records import MANIFEST
+from weightatlas.lab.sample_images import trace_images
 from weightatlas.nn import AllPositions, ColumnMeans, MapHead, RowMeans
 
 if TYPE_CHECKING:
@@ -116,18 +119,34 @@ def _contrast(profile: npt.NDArray[np.float64]) -> float:
 
 
 def map_reader(run: Run) -> tuple[str, MapHead] | None:
-    """The weight of the fully connected layer behind a run's head, by name, and the head; None without a head.
+    """The weight of the fully connected layer that reads a run's last map, by name, and the head between the two.
 
-    The network is built again without values, as the run built it.
+    A network that flattens its map without a head, as AlexNet does, counts as one with all positions. None where the
+    network does not show what reads its map. It is built again without values, as the run built it.
     """
-    model = _without_values(run.configuration, _image_size(run))
+    size = _image_size(run)
+    model = _without_values(run.configuration, size)
     head: MapHead | None = None
     for name, module in model.named_modules():
         if isinstance(module, MapHead):
             head = module
         elif head is not None and isinstance(module, nn.Linear) and module.in_features == head.out_features:
             return f"{name}.weight", head
-    return None
+    return None if head is not None else _flattened_reader(model, size)
+
+
+def _flattened_reader(model: nn.Module, size: int) -> tuple[str, MapHead] | None:
+    """The fully connected layer that reads a square map position by position, and what stands for flattening it."""
+    try:
+        last = find_last_map(type(model).__name__, trace_images(model, type(model).__name__, size))
+    except SourceError:
+        return None
+    reader = model.get_submodule(last.classifier)
+    positions = reader.in_features // last.channels if isinstance(reader, nn.Linear) else 1
+    side = math.isqrt(positions)
+    if side == 1 or side * side != positions:
+        return None
+    return f"{last.classifier}.weight", AllPositions(last.channels, side, side)
 
 
 def _without_values(configuration: Configuration, size: int) -> nn.Module:
