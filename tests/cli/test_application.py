@@ -92,6 +92,7 @@ def test_one_bad_source_of_two_leaves_the_other_done(checkpoint: str, capsys: py
         ["banding", "a.npz", "--table", "steps"],
         ["banding", "a.npz", "--feature-map", "fc=3x3"],
         ["layers", "a.npz", "--bogus"],
+        ["demo", "--output", "page.txt"],
         ["nonsense"],
     ],
 )

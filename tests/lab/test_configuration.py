@@ -108,6 +108,11 @@ def test_the_identity_does_not_depend_on_how_a_number_is_written() -> None:
         ({"model": "m", "data": "d", "interventions": "x-pooling"}, "interventions must be a list of names"),
         ({"model": "m", "data": 3}, "data must be a name"),
         ({"augmentation": {"rotate": "45"}}, "rotate must be one of"),
+        ({"augmentation": {"rotate": 90}}, 'augmentation.rotate must be text in quotes, such as "90", not 90'),
+        ({"augmentation": {"scale": [0.5]}}, "augmentation.scale must be two numbers"),
+        ({"recipe": {"flip": True}}, r"no field recipe.flip; it stands under \[augmentation\]"),
+        ({"steps": 2}, r"no field steps; it stands under \[recipe\]"),
+        ({"recipe": {"seed": 2}}, "no field recipe.seed; it stands under no table, at the top"),
     ],
 )
 def test_what_a_file_gets_wrong_is_named(values: dict[str, Any], what: str) -> None:
@@ -153,7 +158,7 @@ def test_a_run_is_measured_in_steps_or_in_epochs() -> None:
         Recipe(steps=1, epochs=1)
 
 
-@pytest.mark.parametrize("more", [{"keep": "all"}, {"every": 0}, {"save_every": 0}, {"seed": 1.5}])
+@pytest.mark.parametrize("more", [{"keep": "all"}, {"every": 0}, {"save_every": 0}, {"seed": 1.5}, {"seed": -1}])
 def test_configurations_without_meaning_are_refused(more: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(more))):
         Configuration(model="m", data="d", **more)

@@ -60,8 +60,11 @@ def test_model_and_optimiser_come_back_bit_for_bit(tmp_path: Path, optimizer: Op
 
 
 def test_where_everything_lies(tmp_path: Path) -> None:
-    folder = saved(RunFolder(tmp_path / "run"), 400)
-    folder.claim({"configuration": {"seed": 0}})
+    folder = RunFolder(tmp_path / "run")
+    with folder.held():
+        folder.claim({"configuration": {"seed": 0}})
+        saved(folder, 400)
+    (folder.path / ".lock").unlink()
     folder.log([{"step": 1, "loss": 0.5}])
     folder.finish({"steps": 400})
     files = sorted(str(path.relative_to(folder.path)) for path in folder.path.rglob("*") if path.is_file())
@@ -92,10 +95,22 @@ def test_a_folder_is_claimed_by_one_run(tmp_path: Path) -> None:
 def test_a_manifest_or_result_that_cannot_be_read_is_named(tmp_path: Path, content: str) -> None:
     (tmp_path / "manifest.json").write_text(content)
     (tmp_path / "result.json").write_text(content)
-    with pytest.raises(SourceError, match=r"manifest.json: .*remove it to train anew"):
+    with pytest.raises(SourceError, match=r"manifest.json: .*remove the folder to train anew"):
         RunFolder(tmp_path).claim({})
-    with pytest.raises(SourceError, match=r"result\.json"):
+    with pytest.raises(SourceError, match=r"result\.json: .*remove it: it is made again"):
         RunFolder(tmp_path).result()
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "result.json", "checkpoints/step-00000001.safetensors"])
+def test_files_of_no_run_are_left_alone(tmp_path: Path, name: str) -> None:
+    file, temporary = tmp_path / name, tmp_path / "checkpoints" / ".tmp-theirs"
+    for path in (file, temporary):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("theirs")
+    folder = RunFolder(tmp_path)
+    with folder.held(), pytest.raises(SourceError, match=r"and no manifest\.json; name another folder, or empty it"):
+        folder.claim({})
+    assert file.read_text() == temporary.read_text() == "theirs"
 
 
 def _holds(path: Path, held: Event) -> None:
@@ -122,6 +137,7 @@ def test_a_second_process_is_refused_until_the_first_is_gone_even_killed(tmp_pat
 
 def test_what_a_killed_process_was_writing_is_swept_away(tmp_path: Path) -> None:
     folder = saved(RunFolder(tmp_path), 2)
+    (tmp_path / "manifest.json").write_text("{}")
     left = [
         tmp_path / "checkpoints" / ".step-00000004-x1y2.safetensors",
         tmp_path / "optimizer" / ".step-00000004-x1y2.safetensors",
@@ -281,9 +297,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("")
     with (
-        pytest.raises(
-            SourceError, match=r"its lock cannot be written \(File exists\); nothing was saved yet; see that"
-        ),
+        pytest.raises(SourceError, match="run: it is a file; name a folder"),
         RunFolder(tmp_path / "run").held(),
     ):
         pass

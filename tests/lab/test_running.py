@@ -280,3 +280,41 @@ def test_data_whose_only_split_is_to_be_tested_on_are_not_trained_on_unless_it_i
         run(configuration, tmp_path / "run", devices=CPU)
     named = replace(configuration, data=f"{configuration.data}?split={split}")
     assert run(named, tmp_path / "run", devices=CPU).test_accuracy is None
+
+
+def gray() -> torch.nn.Module:
+    """A network for images of one channel."""
+    return torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.Flatten(), torch.nn.LazyLinear(3))
+
+
+def unlearning() -> torch.nn.Module:
+    """A network without parameters."""
+    return torch.nn.Flatten()
+
+
+@pytest.mark.parametrize(
+    ("model", "arrays", "said"),
+    [
+        (
+            "gray",
+            {"inputs": np.zeros((4, 3, 8, 8)), "targets": [0, 1, 2, 0]},
+            r"gray: it cannot take inputs of \(3, 8, 8\)",
+        ),
+        ("unlearning", {"inputs": np.zeros((4, 3)), "targets": [0, 1, 2, 0]}, "unlearning: it has no parameters"),
+        (
+            "gray",
+            {"inputs": np.zeros((4, 1, 8, 8)), "targets": [0.5, 1, 2, 0]},
+            r"npz: its targets are float32 and no c",
+        ),
+    ],
+)
+def test_a_network_and_data_that_do_not_fit_are_one_line(
+    tmp_path: Path, model: str, arrays: dict[str, Any], said: str
+) -> None:
+    np.savez(tmp_path / "some.npz", allow_pickle=False, **{name: np.asarray(array) for name, array in arrays.items()})
+    configuration = Configuration(
+        model=f"{__name__}:{model}", data=str(tmp_path / "some.npz"), recipe=Recipe(steps=1, batch_size=2)
+    )
+    with pytest.raises(SourceError, match=said):
+        run(configuration, tmp_path / "run", devices=CPU)
+    assert not (tmp_path / "run" / "manifest.json").exists()

@@ -7,7 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Parameter
 
 from weightatlas import __version__
 from weightatlas.cli.atlas import atlas
@@ -16,6 +16,7 @@ from weightatlas.cli.bus_errors import leave_on_bus_errors
 from weightatlas.cli.config_file import fill_from_file
 from weightatlas.cli.demo import demo
 from weightatlas.cli.doctor import doctor
+from weightatlas.cli.help import SentenceFormatter, shown_default
 from weightatlas.cli.layers import layers
 from weightatlas.cli.reporting import UsageError, report
 from weightatlas.errors import WeightatlasError
@@ -37,6 +38,8 @@ app = App(
     help="Draws the atlas of a neural network's weights: large-scale structure, measured against null models.",
     version=__version__,
     help_format="plaintext",
+    help_formatter=SentenceFormatter(),
+    default_parameter=Parameter(show_default=shown_default),
     suppress_keyboard_interrupt=False,
     result_action="return_value",
 )

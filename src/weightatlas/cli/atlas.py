@@ -8,8 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from weightatlas.checkpoints import open_checkpoint
-from weightatlas.cli.options import BackendOption, FeatureMaps, Jobs, Layout, Quiet, Seed, Source, feature_maps
-from weightatlas.cli.reporting import UsageError, for_each_source, progress_bar, report
+from weightatlas.cli.options import (
+    BackendOption,
+    FeatureMaps,
+    Jobs,
+    Layout,
+    Quiet,
+    Seed,
+    Source,
+    check_page,
+    feature_maps,
+)
+from weightatlas.cli.reporting import for_each_source, progress_bar, report
 
 if TYPE_CHECKING:
     from weightatlas.result import Result
@@ -33,9 +43,7 @@ def atlas(
     Args:
         source: The checkpoints.
     """
-    if output.suffix.lower() not in (".html", ".htm"):
-        message = f"the atlas is a page: end {output} in .html"
-        raise UsageError(message)
+    check_page(output)
     maps = feature_maps(feature_map)
     from weightatlas import anatomy, banding, write_atlas  # after the arguments are known to be good: it loads torch
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter, validators
 
-from weightatlas.cli.options import Jobs, Quiet, Seed
+from weightatlas.cli.options import Jobs, Quiet, Seed, check_page
 from weightatlas.cli.reporting import progress_bar
 
 
@@ -28,6 +28,7 @@ def demo(
     The upright network bands horizontally, the turned one vertically, a control whose question knows no position not
     at all. Networks that an earlier, identical run left in the folder are used again.
     """
+    check_page(output)
     from weightatlas import anatomy, banding, open_checkpoint, write_atlas  # after parsing: it loads torch
     from weightatlas.lab import demo as train_demo
 

@@ -6,16 +6,21 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from cyclopts import Parameter, validators
+from cyclopts import Group, Parameter, validators
 
-from weightatlas.atlas import write_atlas
-from weightatlas.cli.options import FormatOption, Jobs, Output, Quiet
+from weightatlas.cli.options import (
+    AT_LEAST_ONE,
+    AcceleratorOption,
+    FormatOption,
+    Nodes,
+    Output,
+    Quiet,
+    check_nodes,
+    check_page,
+)
 from weightatlas.cli.printing import check_output, print_results
 from weightatlas.cli.reporting import progress_bar, report
 from weightatlas.cli.terminal import TerminalColumn
-from weightatlas.lab import Devices, run
-from weightatlas.lab.devices import Accelerator, is_first_process
-from weightatlas.lab.experiments import open_experiment, run_experiment
 
 SHOWN: Final = {
     "runs": (
@@ -55,27 +60,35 @@ SHOWN: Final = {
 """What a table in the terminal shows; JSON and CSV have every field."""
 
 
+WHAT: Final = Group.create_ordered("What is run")
+WHERE: Final = Group.create_ordered("Where")
+PRINTED: Final = Group.create_ordered("What comes out")
+
+
 def experiment(
-    name: str,
+    name: Annotated[str, Parameter(group=WHAT)],
     *,
-    preset: str | None = None,
-    data: str | None = None,
-    folder: Path | None = None,
-    variants: Annotated[tuple[str, ...] | None, Parameter(consume_multiple=True, negative=())] = None,
-    seeds: Annotated[tuple[int, ...] | None, Parameter(consume_multiple=True, negative=())] = None,
-    steps: Annotated[int | None, Parameter(validator=validators.Number(gte=2))] = None,
-    batch_size: Annotated[int | None, Parameter(validator=validators.Number(gte=2))] = None,
-    limit: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None,
-    table: Literal["runs", "variants", "effects", "profiles"] = "runs",
-    atlas: Path | None = None,
-    accelerator: Accelerator = "auto",
-    devices: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 1,
-    nodes: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 1,
-    format_: FormatOption = None,
-    output: Output = None,
-    jobs: Jobs = None,
-    backend: Literal["loky", "dask", "ray"] = "loky",
-    quiet: Quiet = False,
+    preset: Annotated[str | None, Parameter(group=WHAT)] = None,
+    data: Annotated[str | None, Parameter(group=WHAT)] = None,
+    variants: Annotated[tuple[str, ...] | None, Parameter(consume_multiple=True, negative=(), group=WHAT)] = None,
+    seeds: Annotated[
+        tuple[Annotated[int, Parameter(validator=validators.Number(gte=0))], ...] | None,
+        Parameter(consume_multiple=True, negative=(), group=WHAT),
+    ] = None,
+    steps: Annotated[int | None, Parameter(validator=validators.Number(gte=2), group=WHAT)] = None,
+    batch_size: Annotated[int | None, Parameter(validator=validators.Number(gte=2), group=WHAT)] = None,
+    limit: Annotated[int | None, Parameter(validator=AT_LEAST_ONE, group=WHAT)] = None,
+    folder: Annotated[Path | None, Parameter(group=WHERE)] = None,
+    jobs: Annotated[int | None, Parameter(validator=AT_LEAST_ONE, group=WHERE)] = None,
+    backend: Annotated[Literal["loky", "dask", "ray"], Parameter(group=WHERE)] = "loky",
+    accelerator: Annotated[AcceleratorOption, Parameter(group=WHERE)] = "auto",
+    devices: Annotated[int, Parameter(validator=AT_LEAST_ONE, group=WHERE)] = 1,
+    nodes: Annotated[Nodes, Parameter(group=WHERE)] = 1,
+    table: Annotated[Literal["runs", "variants", "effects"], Parameter(group=PRINTED)] = "runs",
+    format_: Annotated[FormatOption, Parameter(group=PRINTED)] = None,
+    output: Annotated[Output, Parameter(group=PRINTED)] = None,
+    atlas: Annotated[Path | None, Parameter(group=PRINTED)] = None,
+    quiet: Annotated[Quiet, Parameter(group=PRINTED)] = False,
 ) -> int:
     """Train every variant of a paper's experiment with every seed, compare them, write the table and the atlas.
 
@@ -84,23 +97,29 @@ def experiment(
 
     Args:
         name: The experiment: weight-banding.
-        preset: Its scale: quick (scenes, minutes on two cores), cifar10-small, cifar10 (one GPU), paper (ImageNet).
-        data: What to train on, where the preset does not bring its own.
-        folder: Where the runs are kept; experiments/NAME-PRESET if left out.
-        variants: Run these only, and what they are compared with.
-        seeds: Instead of the preset's.
-        steps: Make so many updates in every run: a dry run.
+        preset: Its scale: quick (scenes, minutes on two cores; taken if left out), cifar10-small, cifar10 (one GPU) or
+            paper (ImageNet).
+        data: What to train on, where the preset does not bring its own: cifar10:PATH, a folder of images, ...
+        variants: Run these only, and what they are compared with; several names may follow.
+        seeds: Instead of the preset's; several numbers may follow.
+        steps: Updates of every run, instead of the preset's number: a dry run.
         batch_size: Examples an update sees, over all processes together, instead of the preset's.
         limit: Train and score on the first so many examples of each split: for a dry run.
+        folder: Where the runs are kept; experiments/NAME-PRESET if left out. What was stopped here goes on.
+        jobs: Runs at once, each in a process of its own; if left out as many as there are cores for, and one on a GPU.
+        backend: What runs them: processes (loky), Dask or Ray.
+        devices: Processes that train one network together, one a GPU; runs then go one after another.
         table: Which rows to print.
         atlas: The page to write; atlas.html in the folder if left out.
-        accelerator: Where to compute.
-        devices: Processes that train one network together, one a GPU; runs then go one after another.
-        nodes: Machines.
-        jobs: Runs at once, each in a process of its own; as many as there are cores for if left out, one on a GPU.
-        backend: What runs them: processes, Dask or Ray.
     """
     check_output(output, format_, sources=1, pictures=True)
+    check_page(atlas)
+    check_nodes(nodes)
+    from weightatlas.atlas import write_atlas  # after the arguments are known to be good: it loads torch
+    from weightatlas.lab import Devices, run
+    from weightatlas.lab.devices import is_first_process
+    from weightatlas.lab.experiments import open_experiment, run_experiment
+
     chosen = open_experiment(
         name,
         preset=preset,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from cyclopts import Parameter, validators
 
@@ -38,6 +39,22 @@ BackendOption = Annotated[
     Literal["threading", "loky", "dask", "ray"],
     Parameter(name="--backend", help="What runs the jobs: threads, processes, Dask or Ray."),
 ]
+AcceleratorOption = Annotated[
+    Literal["auto", "cpu", "cuda", "mps"],
+    Parameter(name="--accelerator", help="Where to compute; auto is a GPU where there is one."),
+]
+Nodes = Annotated[
+    int,
+    Parameter(
+        help="Machines that train together; start the command on each with torchrun.",
+        validator=validators.Number(gte=1),
+    ),
+]
+AT_LEAST_ONE: Final = validators.Number(gte=1)
+LAUNCHED: Final = frozenset({"TORCHELASTIC_RUN_ID", "NODE_RANK", "SLURM_NTASKS", "LSB_JOBID", "VC_HOSTS"})
+"""What launchers that Lightning Fabric knows leave in the environment."""
+
+PAGES: Final = (".html", ".htm")
 Seed = Annotated[int, Parameter(help="Seed of every random choice.", validator=validators.Number(gte=0))]
 Quiet = Annotated[bool, Parameter(help="Show no progress.", negative=())]
 FeatureMaps = Annotated[
@@ -78,3 +95,27 @@ def feature_maps(texts: tuple[str, ...]) -> dict[str, tuple[int, int, int]]:
         channels, height, width = map(int, parts)
         maps[layer] = (channels, height, width)
     return maps
+
+
+def check_page(page: Path | None) -> None:
+    """Refuse, before any work, a page that no browser would open as one.
+
+    Raises:
+        UsageError: its name does not end in .html.
+    """
+    if page is not None and page.suffix.lower() not in PAGES:
+        message = f"the atlas is a page: end {page} in .html"
+        raise UsageError(message)
+
+
+def check_nodes(nodes: int) -> None:
+    """Refuse to wait for machines that nothing has told of this one.
+
+    Raises:
+        UsageError: there are several machines, and this process was started by no launcher.
+    """
+    if nodes > 1 and not LAUNCHED & os.environ.keys():
+        message = (
+            f"{nodes} machines train together when torchrun starts the command on each: torchrun --nnodes {nodes} ..."
+        )
+        raise UsageError(message)

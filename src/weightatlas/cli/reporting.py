@@ -54,7 +54,7 @@ def progress_bar(title: str, *, quiet: bool) -> Iterator[Progress]:
         return
     from rich.console import Console
     from rich.markup import escape
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
     columns = (
@@ -62,6 +62,8 @@ def progress_bar(title: str, *, quiet: bool) -> Iterator[Progress]:
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
+        TextColumn("[dim]left"),
+        TimeRemainingColumn(),
         TextColumn("[dim]{task.fields[label]}", markup=True),
     )
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:

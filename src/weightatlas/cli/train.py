@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Final
 
-from cyclopts import Parameter, validators
+from cyclopts import Group, Parameter
 
-from weightatlas.cli.options import FormatOption, Output, Quiet, Seed
+from weightatlas.cli.options import (
+    AT_LEAST_ONE,
+    AcceleratorOption,
+    FormatOption,
+    Nodes,
+    Output,
+    Quiet,
+    Seed,
+    check_nodes,
+)
 from weightatlas.cli.printing import check_output, print_rows
 from weightatlas.cli.reporting import UsageError, progress_bar, report
 from weightatlas.cli.terminal import TerminalColumn
 from weightatlas.data import Augmentation
 from weightatlas.errors import WeightatlasError
 from weightatlas.lab.configuration import Configuration, Keep, Recipe
-from weightatlas.lab.devices import Accelerator, Devices, is_first_process, process
+from weightatlas.lab.devices import Devices, is_first_process, process
 from weightatlas.lab.running import row_of, run
 
 COLUMNS: Final = (
@@ -49,52 +59,68 @@ SHOWN: Final = (
 )
 
 
+STEPS: Final = 400
+"""Updates of a run whose length nothing says."""
+
+WHAT: Final = Group.create_ordered("What is trained")
+RECIPE: Final = Group.create_ordered("How it is trained")
+AUGMENTATION: Final = Group.create_ordered("What is done to images")
+KEPT: Final = Group.create_ordered("What is kept")
+WHERE: Final = Group.create_ordered("Where")
+PRINTED: Final = Group.create_ordered("What comes out")
+
+
 def train(
     *,
-    model: str,
-    data: str,
-    head: str | None = None,
-    intervention: Annotated[tuple[str, ...], Parameter(negative=())] = (),
-    held_out: str | None = None,
-    folder: Annotated[Path, Parameter(help="Where the run is kept; a run that was killed here goes on.")] = Path("run"),
-    recipe: Annotated[Recipe | None, Parameter(name="*")] = None,
-    augmentation: Annotated[Augmentation | None, Parameter(name="*")] = None,
-    keep: Keep = "last",
-    every: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None,
-    save_every: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None,
-    accelerator: Accelerator = "auto",
-    devices: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 1,
-    nodes: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 1,
-    config: Path | None = None,  # noqa: ARG001 - `config_file` fills the others from it
-    format_: FormatOption = None,
-    output: Output = None,
-    seed: Seed = 0,
-    quiet: Quiet = False,
+    model: Annotated[str, Parameter(group=WHAT)],
+    data: Annotated[str, Parameter(group=WHAT)],
+    head: Annotated[str | None, Parameter(group=WHAT)] = None,
+    intervention: Annotated[tuple[str, ...], Parameter(negative=(), group=WHAT)] = (),
+    held_out: Annotated[str | None, Parameter(group=WHAT)] = None,
+    seed: Annotated[Seed, Parameter(group=WHAT)] = 0,
+    config: Annotated[Path | None, Parameter(group=WHAT)] = None,  # noqa: ARG001 - `config_file` fills the others from it
+    recipe: Annotated[
+        Recipe | None, Parameter(name="*", group=RECIPE, consume_multiple=True, negative_iterable=())
+    ] = None,
+    augmentation: Annotated[Augmentation | None, Parameter(name="*", group=AUGMENTATION, negative_iterable=())] = None,
+    folder: Annotated[Path, Parameter(group=KEPT)] = Path("run"),
+    keep: Annotated[Keep, Parameter(group=KEPT)] = "last",
+    every: Annotated[int | None, Parameter(validator=AT_LEAST_ONE, group=KEPT)] = None,
+    save_every: Annotated[int | None, Parameter(validator=AT_LEAST_ONE, group=KEPT)] = None,
+    accelerator: Annotated[AcceleratorOption, Parameter(group=WHERE)] = "auto",
+    devices: Annotated[int, Parameter(validator=AT_LEAST_ONE, group=WHERE)] = 1,
+    nodes: Annotated[Nodes, Parameter(group=WHERE)] = 1,
+    format_: Annotated[FormatOption, Parameter(group=PRINTED)] = None,
+    output: Annotated[Output, Parameter(group=PRINTED)] = None,
+    quiet: Annotated[Quiet, Parameter(group=PRINTED)] = False,
 ) -> int:
     """Train one network, changed or not, and keep the run: checkpoints, metrics, manifest.
 
     Args:
-        model: timm:NAME, torchvision:NAME, weightatlas:NAME or package.module:callable, options after a question mark.
-        data: scenes, cifar10:PATH, cifar100:PATH, svhn:PATH, a folder of images, Parquet, an .npz.
+        model: A network: timm:NAME, torchvision:NAME, weightatlas:NAME or package.module:callable; options follow a
+            question mark.
+        data: What to train on: scenes, cifar10:PATH, cifar100:PATH, svhn:PATH, a folder of images, Parquet, an .npz or
+            package.module:callable; options follow a question mark.
         head: What stands between the last map and the classifier: gap, no-pooling, x-pooling, attention, masks-3, ...
         intervention: A further change of the network, such as coordconv; may be given several times.
-        held_out: Data to score on; the test split of --data if left out.
+        held_out: Data to score on; the test or validation split of --data if left out.
+        config: A TOML file with any of these options, the next two groups in tables [recipe] and
+            [augmentation]; flags win.
+        folder: Where the run is kept; a run that was stopped here goes on.
         keep: Which checkpoints stay: the last, one after each of the epochs, or steps 0, 1, 2, 4, 8, ... (log).
-        every: Also keep one every so many steps.
-        save_every: Steps between two states that a killed run can go on from.
-        accelerator: Where to compute.
+        every: Also keep a checkpoint every so many steps.
+        save_every: Steps between two states that a stopped run can go on from; a twentieth of the run if left out.
         devices: Processes that train together (DDP), one a GPU.
-        nodes: Machines; start the command on each with torchrun.
-        config: A TOML file with any of these options; flags win.
     """
     check_output(output, format_, sources=1, pictures=False)
+    check_nodes(nodes)
     try:
         configuration = Configuration(
             model=model,
             data=data,
             interventions=(*(() if head is None else (head,)), *intervention),
             held_out=held_out,
-            recipe=recipe or Recipe(steps=400),
+            recipe=with_length(recipe or Recipe()),
             augmentation=augmentation or Augmentation(),
             keep=keep,
             every=every,
@@ -118,3 +144,8 @@ def train(
     if is_first_process():
         print_rows([row_of(done)], COLUMNS, format_=format_, output=output, shown=SHOWN)
     return 0
+
+
+def with_length(recipe: Recipe) -> Recipe:
+    """Give a recipe that says nothing of its length 400 updates."""
+    return replace(recipe, steps=STEPS) if recipe.steps is None and recipe.epochs is None else recipe

@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 import tomllib
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import Field, asdict, dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
@@ -18,7 +18,7 @@ from weightatlas.errors import SourceError
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
 Optimizer = Literal["sgd", "adam", "adamw"]
 Schedule = Literal["one-cycle", "cosine", "step", "constant"]
@@ -35,26 +35,27 @@ class Recipe:
     """How a network is trained.
 
     Attributes:
-        steps: updates; given instead of `epochs`.
-        epochs: passes over the data, fractions allowed.
+        steps: updates; the command line makes 400 where neither these nor epochs are given.
+        epochs: passes over the data, instead of steps; fractions are allowed.
         batch_size: examples an update sees, over all processes and accumulated parts together.
-        batch_schedule: (epoch, size) pairs: from that epoch on batches have that size; the article's is ((30, 1024),).
-        optimizer: "sgd", "adam" or "adamw".
-        learning_rate: its peak.
+        batch_schedule: an epoch and a size: from that epoch on batches have that size; several such pairs, rising. The
+            article has 30 1024.
+        optimizer: what makes the updates.
+        learning_rate: highest learning rate of the schedule.
         momentum: of SGD (Nesterov's), and Adam's first beta; one cycle moves it between .85 and .95.
-        weight_decay: on every parameter; coupled in SGD and Adam, decoupled in AdamW.
-        schedule: of the learning rate: "one-cycle", "cosine" (to zero, after a linear warm-up), "step" (a tenth at each
-            milestone, after a linear warm-up), "constant".
-        warmup: share of the updates before the peak, 0 to 1; one cycle needs more than 0.
-        milestones: shares of the updates after which "step" divides the learning rate by ten.
+        weight_decay: of every parameter; coupled in SGD and Adam, decoupled in AdamW.
+        schedule: of the learning rate: one-cycle; cosine, to zero; step, a tenth at each milestone; constant. Cosine
+            and step begin with a linear warm-up.
+        warmup: share of the updates before the highest learning rate, 0 to 1; one cycle needs more than 0.
+        milestones: shares of the updates after which the schedule "step" divides the learning rate by ten.
         label_smoothing: share of the target's probability that is spread over all classes, 0 to 1.
-        accumulate: parts that a process splits its batch into, so that it fits into memory.
-        clip: largest norm of the gradient, or None.
-        precision: as Lightning Fabric names them.
-        channels_last: keep images and kernels with their channels innermost.
-        compile: run the network through `torch.compile`.
+        accumulate: parts that each process splits its batch into, so that it fits into memory.
+        clip: largest norm of the gradient; without it nothing is clipped.
+        precision: of weights and arithmetic, as Lightning Fabric names it.
+        channels_last: keep images and kernels with their channels innermost in memory.
+        compile: compile the network (torch.compile).
         synchronise: give batch norms the statistics of the whole batch where several processes train together.
-        threads: cores that a run on the CPU uses; its bits depend on it.
+        threads: cores that a run on the CPU uses; the last bits of its numbers depend on it.
     """
 
     steps: int | None = None
@@ -149,8 +150,7 @@ class Configuration:
             ValueError: and says which field and what it may be.
         """
         _require_kinds(self)
-        texts = isinstance(self.interventions, tuple) and all(isinstance(name, str) for name in self.interventions)
-        _require(self, "interventions", texts, "a list of names")
+        _require(self, "seed", self.seed >= 0, "0 or more")
         _require(self, "keep", self.keep in get_args(Keep), f"one of {', '.join(get_args(Keep))}")
         for name in ("every", "save_every"):
             _require(self, name, getattr(self, name) is None or getattr(self, name) >= 1, "1 or more")
@@ -177,17 +177,33 @@ def configuration_from(values: Mapping[str, Any], *, source: str = "configuratio
         >>> configuration_from(values).recipe.optimizer
         'sgd'
     """
-    rooms = {"recipe": Recipe, "augmentation": Augmentation}
-    made: dict[str, Any] = {}
-    for key, value in values.items():
-        if key not in rooms:
-            made[key] = _frozen(value)
-            continue
-        if not isinstance(value, dict):
-            raise SourceError(source, f"{key} is no table", f"write its fields under [{key}]")
-        made[key] = _filled(rooms[key], value, source, f"{key}.")
+    check_fields(values, source=source)
+    made = {
+        key: _filled(TABLES[key], value, source, f"{key}.") if key in TABLES else value for key, value in values.items()
+    }
     answer: Configuration = _filled(Configuration, made, source, "")
     return answer
+
+
+def check_fields(values: Mapping[str, Any], *, source: str, others: Collection[str] = ()) -> None:
+    """See that nested mappings hold known fields of the right kinds, each in its place; whether they fit is not asked.
+
+    Args:
+        values: some of the fields of a configuration.
+        source: what a message names.
+        others: what else may stand beside the tables, of any kind.
+
+    Raises:
+        SourceError: a field is unknown (near names are given), in the wrong table, or of another kind than declared.
+    """
+    for key, value in values.items():
+        if key in TABLES:
+            if not isinstance(value, dict):
+                raise SourceError(source, f"{key} is no table", f"write its fields under [{key}]")
+            for name, item in value.items():
+                _check_field(TABLES[key], name, item, source, f"{key}.")
+        elif key not in others or key in PLACES:
+            _check_field(Configuration, key, value, source, "")
 
 
 def read_configuration(path: str | os.PathLike[str]) -> Configuration:
@@ -221,13 +237,29 @@ def _require(values: object, name: str, holds: bool, what: str) -> None:
 
 
 def _require_kinds(values: Recipe | Configuration) -> None:
-    """Refuse a field of another kind than it is declared: TOML does not know which it is to be."""
+    """Refuse a field of another kind than it is declared."""
     for item in fields(values):
-        declared, optional, _ = str(item.type).partition(" | None")
-        value = getattr(values, item.name)
-        if declared in KINDS and not (optional and value is None):
-            holds, what = KINDS[declared]
-            _require(values, item.name, holds(value), what)
+        what = _other_kind(item, getattr(values, item.name))
+        _require(values, item.name, what is None, str(what))
+
+
+def _other_kind(item: Field[Any], value: object) -> str | None:
+    """What a field must be, where a value is not of its kind; TOML does not know which it is to be."""
+    declared, optional, _ = str(item.type).partition(" | None")
+    holds, what = KINDS.get(declared, (None, ""))
+    return None if holds is None or (optional and value is None) or holds(value) else what
+
+
+def _check_field(kind: type[Any], name: str, value: object, source: str, prefix: str) -> None:
+    known = {item.name: item for item in fields(kind)}
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        remedy = f"did you mean {prefix}{near[0]}?" if near else f"there is {', '.join(known)}"
+        remedy = f"it stands under {PLACES[name]}" if name in PLACES else remedy
+        raise SourceError(source, f"there is no field {prefix}{name[:80]}", remedy)
+    what = _other_kind(known[name], _frozen(value))
+    if what is not None:
+        raise SourceError(source, f"{prefix}{name} must be {what}, not {value!r}"[:200], "correct it")
 
 
 def _float_if_exact(digits: str) -> float:
@@ -239,25 +271,30 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
+def _are_numbers(values: object) -> bool:
+    return isinstance(values, tuple) and all(map(_is_number, values))
+
+
+def _are_names(values: object) -> bool:
+    return isinstance(values, tuple) and all(isinstance(name, str) for name in values)
+
+
 KINDS: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = MappingProxyType(
     {
         "int": (lambda value: type(value) is int, "a whole number"),
         "float": (_is_number, "a number"),
         "bool": (lambda value: type(value) is bool, "true or false"),
         "str": (lambda value: isinstance(value, str) and value != "", "a name"),
-        "tuple[float, ...]": (lambda value: isinstance(value, tuple) and all(map(_is_number, value)), "numbers"),
+        "Rotate": (lambda value: isinstance(value, str), 'text in quotes, such as "90"'),
+        "tuple[str, ...]": (_are_names, "a list of names"),
+        "tuple[float, float]": (lambda value: _are_numbers(value) and len(value) == 2, "two numbers"),
+        "tuple[float, ...]": (_are_numbers, "numbers"),
         "tuple[tuple[float, int], ...]": (lambda value: isinstance(value, tuple), "pairs of an epoch and a size"),
     }
 )
 
 
 def _filled(kind: type[Any], values: Mapping[str, Any], source: str, prefix: str) -> Any:  # noqa: ANN401 - of that kind
-    names = [item.name for item in fields(kind)]
-    for key in values:
-        if key not in names:
-            near = difflib.get_close_matches(key, names, n=1)
-            remedy = f"did you mean {prefix}{near[0]}?" if near else f"there is {', '.join(names)}"
-            raise SourceError(source, f"there is no field {prefix}{key[:80]}", remedy)
     try:
         return kind(**{key: _frozen(value) for key, value in values.items()})
     except (TypeError, ValueError) as error:
@@ -267,3 +304,15 @@ def _filled(kind: type[Any], values: Mapping[str, Any], source: str, prefix: str
 def _frozen(value: Any) -> Any:  # noqa: ANN401 - whatever TOML holds
     """Lists as tuples, at every depth."""
     return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
+
+
+TABLES: Final[Mapping[str, type[Recipe | Augmentation]]] = MappingProxyType(
+    {"recipe": Recipe, "augmentation": Augmentation}
+)
+"""What stands in tables of its own."""
+
+PLACES: Final = MappingProxyType(
+    {item.name: f"[{key}]" for key, kind in TABLES.items() for item in fields(kind)}
+    | {item.name: "no table, at the top" for item in fields(Configuration) if item.name not in TABLES}
+)
+"""Where each field stands in a file."""

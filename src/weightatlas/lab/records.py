@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 MANIFEST: Final = "manifest.json"
 METRICS: Final = "metrics.jsonl"
 RESULT: Final = "result.json"
+OWN: Final = (METRICS, RESULT, "checkpoints", "optimizer")
 ENTRY: Final = "training"
 """The one entry of metadata in a checkpoint, JSON: safetensors writes several in an order that changes."""
 
@@ -59,8 +60,10 @@ class RunFolder:
         """Make the folder and keep other processes out of it while the block runs; a killed process lets go.
 
         Raises:
-            SourceError: another process trains here, or nothing can be written here.
+            SourceError: another process trains here, it is no folder, or nothing can be written here.
         """
+        if self.path.exists() and not self.path.is_dir():
+            raise SourceError(self.path, "it is a file", "name a folder to keep the run in")
         with self.writing("its lock"):
             self.path.mkdir(parents=True, exist_ok=True)
             handle = os.open(self.path / ".lock", os.O_CREAT | os.O_RDWR, 0o666)
@@ -83,23 +86,27 @@ class RunFolder:
         """Write what the run is, or see that the folder holds the same one already.
 
         Raises:
-            SourceError: it holds another run, or what it holds cannot be read, or it cannot be written.
+            SourceError: it holds another run or files of no run, what it holds cannot be read, or it cannot be written.
         """
         place = self.path / MANIFEST
         if place.is_file():
-            earlier = _read_json(place)
+            earlier = _read_json(place, "remove the folder to train anew")
             differing = [key for key in ("configuration", "data") if earlier.get(key) != manifest.get(key)]
             if differing:
                 problem = f"it holds another run (its {' and '.join(differing)} differ)"
                 raise SourceError(self.path, problem, "name another folder, or remove this one")
             return
+        foreign = next((name for name in OWN if (self.path / name).exists()), None)
+        if foreign is not None:  # what is there might be anyone's, and a run rewrites and removes what it finds
+            raise SourceError(self.path, f"it holds {foreign} and no {MANIFEST}", "name another folder, or empty it")
         with self.writing("its manifest"), replacing(place) as temporary:
             temporary.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
     def result(self) -> dict[str, Any] | None:
         """What the run came to; None where it has not ended."""
         place = self.path / RESULT
-        return _read_json(place) if place.is_file() else None
+        remedy = "remove it: it is made again from the last checkpoint"
+        return _read_json(place, remedy) if place.is_file() else None
 
     def finish(self, result: Mapping[str, Any]) -> None:
         """Write what the run came to."""
@@ -229,6 +236,8 @@ class RunFolder:
         """Remove what a killed process was writing."""
         own = [f".{Path(name).stem}-*{Path(name).suffix}" for name in (MANIFEST, METRICS, RESULT)]
         steps = [f"{kind}/{name}" for kind in ("checkpoints", "optimizer") for name in (".step-*", ".tmp*")]
+        if not (self.path / MANIFEST).is_file():  # no run has begun here, so those are another's
+            steps = []
         for pattern in (*own, *steps):  # `.tmp*` is safetensors' own
             for left in self.path.glob(pattern):
                 left.unlink(missing_ok=True)
@@ -307,11 +316,11 @@ def _load(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         raise SourceError(path, problem, "remove it: the run goes on from the checkpoint before") from error
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path, remedy: str) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise SourceError(path, f"cannot be read ({error})", "remove it to train anew") from error
+        raise SourceError(path, f"cannot be read ({error})", remedy) from error
     if not isinstance(content, dict):
-        raise SourceError(path, "no JSON object", "remove it to train anew")
+        raise SourceError(path, "no JSON object", remedy)
     return content

@@ -13,9 +13,11 @@ import joblib
 import torch
 
 import weightatlas
+from weightatlas.checkpoints.untrusted import summary
 from weightatlas.data import Examples, NoSplitError, Prefetched, SceneFeed, StreamedFeed
 from weightatlas.errors import SourceError
 from weightatlas.evaluation import feed_of, open_data, open_model
+from weightatlas.evaluation.scoring import logits_of
 from weightatlas.lab.devices import Devices, first_alone, open_fabric, threads
 from weightatlas.lab.interventions import intervene
 from weightatlas.lab.plan import kept_steps, make_plan, saved_steps
@@ -197,17 +199,30 @@ def build(configuration: Configuration, feed: Feed) -> torch.nn.Module:
     """Build the network that a configuration names, from its seed, with its interventions.
 
     Raises:
-        SourceError: there is no such network, an intervention cannot be made, or it has too few classes for the data.
+        SourceError: there is no such network, an intervention cannot be made, the network cannot take the data, or has
+            too few classes for them, or they have none.
+        ClassesError: what the network gives are no logits.
     """
     model = open_model(configuration.model, seed=configuration.seed)
     for name in configuration.interventions:
         model = intervene(model, name, input_size=feed.shape[-1], seed=configuration.seed)
-    with torch.no_grad():
-        model.eval()
-        inputs = next(iter(feed.in_order(1)))[0]
-        output = model(inputs.cpu().to(next(model.parameters()).dtype))
-    logits = output if isinstance(output, torch.Tensor) else output.logits
-    if logits.ndim == 2 and feed.classes is not None and logits.shape[1] < feed.classes:
+    inputs, targets = next(iter(feed.in_order(1)))
+    if targets.is_floating_point():
+        problem = f"its targets are {str(targets.dtype).removeprefix('torch.')} and no classes"
+        raise SourceError(feed.name, problem, "give each example the number of its class, an integer from 0")
+    parameter = next(model.parameters(), None)
+    if parameter is None:
+        raise SourceError(configuration.model, "it has no parameters", "there is nothing to train")
+    try:
+        with torch.no_grad():
+            output = model.eval()(inputs.cpu().to(parameter.dtype))
+    except Exception as error:  # the user's own code may raise anything
+        problem = f"it cannot take inputs of {tuple(inputs.shape[1:])}, as {feed.name} has ({summary(error)})"
+        raise SourceError(
+            configuration.model, problem, "see its options after the ?, and ?size= of the data"
+        ) from error
+    logits = logits_of(output, torch.zeros_like(targets, device="cpu"))
+    if feed.classes is not None and logits.shape[1] < feed.classes:
         problem = f"it tells {logits.shape[1]} classes apart, {feed.name} has {feed.classes}"
         raise SourceError(configuration.model, problem, "say how many: ?classes= or ?num_classes=")
     return model

@@ -123,6 +123,12 @@ def test_what_lies_beside_the_run_is_said(tmp_path: Path) -> None:
     ]
 
 
+def test_the_optimizers_folder_beside_the_run_goes_by_without_a_word(tmp_path: Path) -> None:
+    lay_out(tmp_path, "manifest.json", "checkpoints/step-00000001.safetensors", "optimizer/step-00000001.safetensors")
+    level = level_of(tmp_path)
+    assert (level.names, level.skipped) == (("step-00000001.safetensors",), ())
+
+
 def test_several_runs_are_refused(tmp_path: Path) -> None:
     lay_out(tmp_path, "version_0/checkpoints/step1.pt", "version_1/checkpoints/step1.pt")
     with pytest.raises(SourceError, match=r"2 runs \(version_0/ and version_1/\); give one of them"):

@@ -81,6 +81,8 @@ def test_what_reads_the_map_is_found_and_has_its_profile(head: str, axes: tuple[
     cube = weight.reshape(4, 32, *sizes).square().numpy()
     first = cube.sum(axis=(0, 1, 3) if len(axes) == 2 else (0, 1))
     assert found.arrays[f"classifier/{axes[0]}"] == pytest.approx(first / first.sum())
+    alone = score(weight, feature_map=(32, 6, 6)).score if len(axes) == 2 else None
+    assert found.figures.get("classifier_score") == (None if alone is None else pytest.approx(alone))
     contrast = found.figures["row_contrast" if axes[0] == "y" else "column_contrast"]
     assert contrast == pytest.approx(first.max() / first.min())
 

@@ -129,7 +129,7 @@ def _found_in(outer: Level, name: str, run: Level) -> Level:
     others = [
         Skipped(other, f"lies beside {printable(name, limit=80)}/, which holds the run")
         for other in outer.names
-        if other != name
+        if other != name and not SIDECAR.fullmatch(other)
     ]
     note = run.note or f"the checkpoints were found in {run.folder.name}"
     return replace(run, skipped=(*outer.skipped, *others, *run.skipped), note=note)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 from torch import nn
 
-from weightatlas.banding import survey
+from weightatlas.banding import score, survey
 from weightatlas.checkpoints import open_checkpoint
 from weightatlas.errors import SourceError
 from weightatlas.evaluation import open_model
@@ -55,6 +55,10 @@ MEASURES: Final = (
         compared=True,
         description="penultimate less last: above 0 if the layer before bands more",
     ),
+    Measure("classifier_score", "B, classifier", description="banding score of a classifier that sees all positions"),
+    Measure("classifier_p_value", "p, classifier", "probability", description="its sign flips; few classes bound it"),
+    Measure("classifier_row_share", "R, classifier", "share", description="share of its spatial variance between rows"),
+    Measure("classifier_column_share", "C, classifier", "share", description="share between columns"),
     Measure("row_contrast", "classifier over y", "number", description="squared weights, heaviest row over lightest"),
     Measure("column_contrast", "classifier over x", "number", description="squared weights, heaviest column likewise"),
 )
@@ -66,9 +70,10 @@ def measure_banding(run: Run) -> Measurement:
 
     The layers are the last two of `survey` in the order of the file: dense convolutions with square kernels larger
     than 1 x 1, tested together with all others of the network. "slide_score" is B of their tissue slides, "shift" is
-    |B| of the penultimate layer less |B| of the last. Where the classifier sees positions (no pooling, or pooling along
-    one axis) its squared weights are summed over all else, which gives a profile over y, over x, or both; "contrast" is
-    the heaviest share over the lightest.
+    |B| of the penultimate layer less |B| of the last. A classifier that sees all positions is scored as a convolution
+    with a kernel of the map's size: R is the share of its weights' spatial variance that lies between rows. Where it
+    sees positions at all (no pooling, or pooling along one axis) its squared weights are summed over all else, which
+    gives a profile over y, over x, or both; "contrast" is the heaviest share over the lightest.
 
     Arrays: `last/slides` and `penultimate/slides`, uint8 (units, h, w, 3), with `/order` and `/unit_scores`;
     `classifier/y` and `classifier/x`, shares that sum to 1.
@@ -89,7 +94,9 @@ def measure_banding(run: Run) -> Measurement:
     read = map_reader(run)
     if read is not None:
         name, head = read
-        for axis, profile in profiles(checkpoint[name], head).items():
+        weight = checkpoint[name]
+        figures |= _classifier_figures(weight, head)
+        for axis, profile in profiles(weight, head).items():
             arrays[f"classifier/{axis}"] = profile
             figures[{"y": "row_contrast", "x": "column_contrast"}[axis]] = _contrast(profile)
     return Measurement(figures, arrays)
@@ -110,6 +117,19 @@ def profiles(weight: torch.Tensor, head: MapHead) -> dict[str, npt.NDArray[np.fl
         mass = squares.sum(dim=[other for other in range(len(axes)) if other != number]) if len(axes) > 1 else squares
         found[axis] = (mass / mass.sum()).numpy()
     return found
+
+
+def _classifier_figures(weight: torch.Tensor, head: MapHead) -> dict[str, Figure]:
+    """The banding of a classifier that sees all positions of a map of several."""
+    if not isinstance(head, AllPositions) or head.height != head.width or head.height == 1:
+        return {}
+    found = score(weight, feature_map=(head.channels, head.height, head.width))
+    return {
+        "classifier_score": found.score,
+        "classifier_p_value": found.p_value,
+        "classifier_row_share": found.row_share,
+        "classifier_column_share": found.column_share,
+    }
 
 
 def _contrast(profile: npt.NDArray[np.float64]) -> float:
