@@ -84,7 +84,7 @@ def experiment(
     accelerator: Annotated[AcceleratorOption, Parameter(group=WHERE)] = "auto",
     devices: Annotated[int, Parameter(validator=AT_LEAST_ONE, group=WHERE)] = 1,
     nodes: Annotated[Nodes, Parameter(group=WHERE)] = 1,
-    table: Annotated[Literal["runs", "variants", "effects"], Parameter(group=PRINTED)] = "runs",
+    table: Annotated[Literal["runs", "variants", "effects", "profiles"], Parameter(group=PRINTED)] = "runs",
     format_: Annotated[FormatOption, Parameter(group=PRINTED)] = None,
     output: Annotated[Output, Parameter(group=PRINTED)] = None,
     atlas: Annotated[Path | None, Parameter(group=PRINTED)] = None,
