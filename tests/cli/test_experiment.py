@@ -114,6 +114,13 @@ def test_wrong_usage_is_refused_before_any_run(
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.usefixtures("asked")
+def test_a_table_that_another_experiment_has_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path / "runs", "--table", "profiles") == 2
+    assert "made-up has no table profiles; there is runs, variants, effects" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
 @pytest.mark.parametrize(
     ("name", "more", "said"),
     [

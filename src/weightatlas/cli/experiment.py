@@ -19,7 +19,7 @@ from weightatlas.cli.options import (
     check_page,
 )
 from weightatlas.cli.printing import check_output, print_results
-from weightatlas.cli.reporting import progress_bar, report
+from weightatlas.cli.reporting import UsageError, progress_bar, report
 from weightatlas.cli.terminal import TerminalColumn
 
 SHOWN: Final = {
@@ -130,6 +130,9 @@ def experiment(
         batch_size=batch_size,
         limit=limit,
     )
+    if table not in chosen.result.tables:
+        message = f"{name} has no table {table}; there is {', '.join(chosen.result.tables)}"
+        raise UsageError(message)
     place = folder or Path("experiments") / f"{chosen.name}-{chosen.preset}"
     together = devices * nodes > 1
     with progress_bar("training", quiet=quiet or not is_first_process()) as progress:
