@@ -44,12 +44,14 @@ def test_runs_are_followed_by_what_they_write_and_end_whole(tmp_path: Path) -> N
         ("second", tmp_path / "second.jsonl", Recipe(epochs=2)),
     ]
     with Followed(runs, progress, interval=0.01) as followed:
+        moved.clear()
         (tmp_path / "first.jsonl").write_text('{"step": 4}\n', encoding="utf-8")
         assert moved.wait(10)
         moved.clear()
         (tmp_path / "second.jsonl").write_text('{"step": 700, "epoch": 0.5}\n', encoding="utf-8")
         assert moved.wait(10)
         followed.ended(0)
-    assert told[0] == (4, 10 + PARTS, "first")
-    assert told[1] == (4 + PARTS // 4, 10 + PARTS, "second")
+    assert told[0] == (0, 10 + PARTS, "")
+    assert told[1] == (4, 10 + PARTS, "first")
+    assert told[2] == (4 + PARTS // 4, 10 + PARTS, "second")
     assert told[-1] == (10 + PARTS // 4, 10 + PARTS, "first")

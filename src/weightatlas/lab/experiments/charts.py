@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import altair as alt
 
 from weightatlas import palette
+from weightatlas.lab.experiments.effects import mean_interval
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -121,14 +122,20 @@ def zone(item: Comparison, reach: float) -> tuple[float, float]:
 
 
 def _reach(result: ExperimentResult, measures: Sequence[Measure]) -> float:
-    """Half the axis, one for all panels: the largest value, rounded up to a tenth."""
-    values = [
-        abs(value)
+    """Half the axis, one for all panels: the largest value or interval, rounded up to a tenth.
+
+    Intervals of two seeds may be many times as wide as the values lie apart; beyond twice the largest value they are
+    cut off.
+    """
+    cells = [
+        list(result.values(variant.name, measure.key).values())
         for measure in measures
         for variant in result.experiment.variants
-        for value in result.values(variant.name, measure.key).values()
     ]
-    return math.ceil(10.5 * max(values, default=0.1) + 1e-9) / 10
+    largest = max((abs(value) for values in cells for value in values), default=0.1)
+    intervals = [mean_interval(values) for values in cells]
+    ends = [abs(end) for found in intervals for end in (found.low, found.high) if end is not None]
+    return math.ceil(10.5 * max(largest, min(max(ends, default=0.0), 2 * largest)) + 1e-9) / 10
 
 
 def _panel(
@@ -146,7 +153,8 @@ def _panel(
     y = alt.Y("variant:N", sort=names, axis=axis, scale=alt.Scale(domain=names, paddingInner=0.12))
     scale = alt.Scale(domain=[-reach, reach], nice=False)
     base = alt.Chart(alt.InlineData(values=list(ranges))).encode(y=y)
-    low = alt.X("from:Q", scale=scale, title=measure.label, axis=alt.Axis(grid=False, format="+.2~f", tickCount=5))
+    ticks = alt.Axis(grid=False, format="+.2~f", tickCount=5, labelExpr="datum.value === 0 ? '0' : datum.label")
+    low = alt.X("from:Q", scale=scale, title=measure.label, axis=ticks)
     claim_tip = [alt.Tooltip("variant:N"), alt.Tooltip("claim:N"), alt.Tooltip("mark:N", title="verdict")]
     claimed = base.mark_bar(color=palette.NULL, cornerRadius=2).encode(x=low, x2="to:Q", tooltip=claim_tip)
     zero = alt.Chart(alt.InlineData(values=[{"zero": 0}])).mark_rule(color=palette.GREY, strokeWidth=0.6)

@@ -77,7 +77,8 @@ class Followed:
         self._thread = threading.Thread(target=self._follow, name="followed runs", daemon=True)
 
     def __enter__(self) -> Self:
-        """Start to look."""
+        """Start to look, and say how much there is to do."""
+        self._progress(0, sum(self._totals), "")
         self._thread.start()
         return self
 
