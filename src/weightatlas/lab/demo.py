@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Final
 
 from weightatlas.errors import WeightatlasError
 from weightatlas.files import replacing
-from weightatlas.lab.experiments import Measurement, open_experiment, run_experiment
 from weightatlas.progress import Progress, silent
 
 if TYPE_CHECKING:
     import os
 
+    from weightatlas.lab.experiments import Measurement
     from weightatlas.lab.running import Run
 
 VARIANTS: Final = {"upright": "baseline", "turned": "rotated-90", "control": "control"}
@@ -99,6 +99,8 @@ def demo(
         ...     [(network.name, network.path.name) for network in networks]
         [('upright', 'upright.safetensors'), ('turned', 'turned.safetensors'), ('control', 'control.safetensors')]
     """
+    from weightatlas.lab.experiments import open_experiment, run_experiment  # what measures loads scikit-learn
+
     place = Path(folder)
     whole = open_experiment("weight-banding", preset="quick", seeds=(seed,), variants=[*VARIANTS.values()], steps=steps)
     result = run_experiment(
@@ -122,4 +124,6 @@ def demo(
 
 def unmeasured(run: Run) -> Measurement:  # noqa: ARG001 - what an experiment asks of every run
     """Measure nothing: the demo's page surveys the networks whole."""
+    from weightatlas.lab.experiments import Measurement
+
     return Measurement({})
