@@ -12,7 +12,7 @@ import pytest
 from weightatlas import open_trajectory
 from weightatlas.cli import application
 from weightatlas.lab import read_configuration
-from weightatlas.lab.configuration import configuration_from
+from weightatlas.lab.configuration_file import configuration_from
 
 DOCUMENTED = Path(__file__).parents[2] / "docs" / "cli.md"
 SMALL = "weightatlas:simplified?groups=small&width=0.125&input_size=24&classes=4"

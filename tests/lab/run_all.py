@@ -11,7 +11,7 @@ from pathlib import Path
 
 from weightatlas.errors import WeightatlasError
 from weightatlas.lab import Devices, run
-from weightatlas.lab.configuration import configuration_from
+from weightatlas.lab.configuration_file import configuration_from
 from weightatlas.lab.devices import process
 
 

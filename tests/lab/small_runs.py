@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
 import torch
 from torch import nn
 
 from weightatlas.data import ResidentFeed
 from weightatlas.data.examples import held_in_memory
-from weightatlas.lab import Devices
+from weightatlas.lab import Configuration, Devices, Recipe
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 CPU = Devices(accelerator="cpu")
 Built = TypeVar("Built", bound=nn.Module)
@@ -88,3 +92,19 @@ def equal(first: nn.Module, second: nn.Module) -> bool:
     """Whether two networks have the same bits."""
     one, other = first.state_dict(), second.state_dict()
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def points_in(folder: Path, *, test: bool = True) -> str:
+    generator = np.random.default_rng(0)
+    arrays: dict[str, Any] = {}
+    for prefix in ("", "test_") if test else ("",):
+        targets = np.arange(90) % 3
+        arrays[f"{prefix}targets"] = targets
+        arrays[f"{prefix}inputs"] = (np.eye(3)[targets] * 3 + generator.normal(size=(90, 3))).astype(np.float32)
+    np.savez(folder / "points.npz", **arrays)
+    return str(folder / "points.npz")
+
+
+def on_points(folder: Path, *, test: bool = True, **more: Any) -> Configuration:  # noqa: ANN401 - handed on
+    settings = {"recipe": Recipe(epochs=2, batch_size=16, learning_rate=0.03)} | more
+    return Configuration(model="tests.lab.small_runs:perceptron", data=points_in(folder, test=test), **settings)

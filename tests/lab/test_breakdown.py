@@ -41,7 +41,6 @@ def test_so_do_those_of_the_devices(error: Exception) -> None:
         broken_down(0, 8, 1, None),
     ):
         raise error
-    assert isinstance(raised.value, MemoryError)
     assert raised.value.__cause__ is error
 
 

@@ -134,7 +134,7 @@ class _Siblings:
         name = part.lower()
         match = NUMBERED.match(name)
         text, number, rest = (match[1], float(match[2]), match[3]) if match else (name, INFINITE, "")
-        if LETTER.fullmatch(rest):  # 5a, 5b: the parts of stage 5
+        if text.isalpha() and LETTER.fullmatch(rest):  # conv5a, conv5b: the parts of stage 5
             number, rest = number + (ord(rest) - ord("a") + 1) / 100, ""
         place = self._around_a_list(name, text, number) if self.has_list else None
         slot = self._in_attention(name, text, number) if self.has_attention else self._in_block(name, text, number)

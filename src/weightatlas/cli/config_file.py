@@ -25,7 +25,7 @@ def fill_from_file(app: App, commands: tuple[str, ...], arguments: ArgumentColle
     named = [argument for argument in arguments if argument.name == "--config" and argument.tokens]
     if not named:
         return
-    from weightatlas.lab.configuration import TABLES, check_fields, read_toml  # only now: it loads torch
+    from weightatlas.lab.configuration_file import TABLES, check_fields, read_toml  # only now: it loads torch
 
     path = named[0].tokens[0].value
     values = read_toml(path)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from weightatlas.lab.breakdown import DivergedError, OutOfMemoryError
-from weightatlas.lab.configuration import Configuration, Recipe, read_configuration
+from weightatlas.lab.configuration import Configuration, Recipe
+from weightatlas.lab.configuration_file import read_configuration
 from weightatlas.lab.demo import Demo, DemoError, DemoNetwork, demo
 from weightatlas.lab.devices import Devices
 from weightatlas.lab.interventions import INTERVENTIONS, intervene

@@ -22,7 +22,7 @@ class DivergedError(WeightatlasError, ArithmeticError):
     """Training broke down: the loss or a weight is no longer a finite number."""
 
 
-class OutOfMemoryError(WeightatlasError, MemoryError):
+class OutOfMemoryError(WeightatlasError):
     """A batch does not fit into the memory of the device."""
 
 

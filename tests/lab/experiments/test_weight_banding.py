@@ -15,9 +15,10 @@ from PIL import Image
 from weightatlas.errors import SourceError
 from weightatlas.lab.devices import Devices
 from weightatlas.lab.experiments.banding_measures import _without_values
+from weightatlas.lab.experiments.banding_variants import IDEAS, PERSISTED
 from weightatlas.lab.experiments.catalogue import open_experiment
 from weightatlas.lab.experiments.matrix import run_experiment
-from weightatlas.lab.experiments.weight_banding import IDEAS, PERSISTED, PRESETS, quick, sized
+from weightatlas.lab.experiments.weight_banding import PRESETS, quick, sized
 from weightatlas.lab.last_map import find_last_map
 from weightatlas.lab.plan import make_plan
 from weightatlas.lab.records import RunFolder
