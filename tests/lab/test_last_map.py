@@ -161,7 +161,7 @@ REFUSED: dict[str, tuple[nn.Module, str]] = {
     ),
     "one position": (
         nn.Sequential(nn.Conv2d(3, 8, 3, 8, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4)),
-        "0 shrinks its map to one position: nothing is pooled; give a larger input_size",
+        r"0 shrinks its map to one position: nothing is pooled; give larger images: input_size, or",
     ),
     "no classifier": (
         nn.Sequential(nn.Conv2d(3, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()),

@@ -97,7 +97,8 @@ def _built(source: str, build: Callable[[], nn.Module], seed: int, *, pretrained
             torch.manual_seed(seed)
             return build()
     except (TypeError, ValueError, AttributeError, KeyError) as error:
-        raise SourceError(source, f"cannot be built ({summary(error)})", "check its options") from error
+        remedy = "check its options" + ("; what pretrained weights decide needs pretrained=false" if pretrained else "")
+        raise SourceError(source, f"cannot be built ({summary(error)})", remedy) from error
     except Exception as error:
         if not pretrained:
             raise SourceError(source, f"cannot be built ({summary(error)})", "check its options") from error

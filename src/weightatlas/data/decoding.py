@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -80,7 +80,12 @@ def decode_image(content: bytes, fit: Fit = KEEP) -> npt.NDArray[np.uint8]:
         >>> decode_image(buffer.getvalue(), Fit(size=2)).shape
         (2, 2, 3)
     """
-    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+    try:
+        opened = Image.open(io.BytesIO(content), formats=FORMATS)
+    except UnidentifiedImageError as error:  # Pillow names an object in memory, which tells the reader nothing
+        message = f"no {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image"
+        raise OSError(message) from error
+    with opened as image:
         _check(*image.size)
         return np.asarray(fitted(image.convert("RGB"), fit))
 

@@ -209,7 +209,11 @@ def _check_alone(source: str, changed: Sequence[Call], calls: Sequence[Call]) ->
 def _lost_at(source: str, end: Call, after: Sequence[Call]) -> NoReturn:
     """Say why the last module that reads a map is none to replace."""
     if isinstance(end.module, nn.Conv2d) and tuple(end.outputs.shape[2:]) == (1, 1):
-        _refuse(source, f"{end.name} shrinks its map to one position: nothing is pooled", "give a larger input_size")
+        _refuse(
+            source,
+            f"{end.name} shrinks its map to one position: nothing is pooled",
+            "give larger images: input_size, or ?resize= and ?size= of the data",
+        )
     if any(call.inputs.ndim == 3 for call in after):
         problem = f"after {end.name} its features are tokens, (batch, tokens, channels), and no map"
         _refuse(source, problem, "name a convolutional network")
