@@ -6,50 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weightatlas.data import Augmentation
 from weightatlas.lab import Configuration, Recipe
 from weightatlas.lab.configuration_file import configuration_from
-
-TOML = """
-model = "weightatlas:simplified?groups=small"
-data = "cifar10:data"
-interventions = ["no-pooling", "coordconv"]
-keep = "log"
-every = 100
-seed = 3
-
-[recipe]
-epochs = 90
-batch_size = 512
-batch_schedule = [[30, 1024], [60, 2048]]
-optimizer = "sgd"
-milestones = [0.5, 0.75]
-clip = 1.0
-
-[augmentation]
-flip = true
-scale = [0.5, 1.0]
-rotate = "90"
-"""
-
-READ = Configuration(
-    model="weightatlas:simplified?groups=small",
-    data="cifar10:data",
-    interventions=("no-pooling", "coordconv"),
-    keep="log",
-    every=100,
-    seed=3,
-    recipe=Recipe(
-        epochs=90,
-        batch_size=512,
-        batch_schedule=((30, 1024), (60, 2048)),
-        optimizer="sgd",
-        milestones=(0.5, 0.75),
-        clip=1.0,
-    ),
-    augmentation=Augmentation(flip=True, scale=(0.5, 1.0), rotate="90"),
-)
-
 
 recipes = st.builds(
     Recipe,

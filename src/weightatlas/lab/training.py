@@ -83,8 +83,7 @@ def train(
         model: inputs to logits (batch, classes), or to an object with `logits`.
         feed: the training data.
         recipe: how to train.
-        seed: fixes what is drawn while training; torch's generator is left as it was. The model's first weights and
-            the feed have seeds of their own.
+        seed: fixes what training draws; torch's generator is left as it was. Model and feed have seeds of their own.
         held_out: data to score at every checkpoint that is kept, and at the end.
         folder: where the run is kept, already held; a run that lies there goes on. None keeps nothing.
         saves: after how many updates to save, so that a killed run can go on; the end is one of them.

@@ -12,6 +12,8 @@ from weightatlas.lab.experiments.claims import Claim, Expected
 from weightatlas.lab.experiments.experiment import Variant
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from weightatlas.lab.configuration import Configuration
 
 BASELINE: Final = "baseline"
@@ -145,6 +147,11 @@ def confirmed(base: Configuration, name: str) -> list[Variant]:
     )
     turned = rotated(base, name, f"{name}.rotated-90")
     return [baseline, replace(turned, claims=turned.claims[-1:]), removed]
+
+
+def confirmed_in(networks: Mapping[str, str], base: Configuration) -> list[Variant]:
+    """Several common networks, each as it is, turned and without pooling, by the names of their variants."""
+    return [variant for name, model in networks.items() for variant in confirmed(replace(base, model=model), name)]
 
 
 def banding_claim(measure: str, expected: Expected, article: str) -> Claim:

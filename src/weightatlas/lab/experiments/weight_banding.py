@@ -15,7 +15,7 @@ from weightatlas.lab.experiments.banding_variants import (
     all_variants,
     banding_claim,
     changed,
-    confirmed,
+    confirmed_in,
     control,
     persisted,
 )
@@ -120,9 +120,7 @@ def cifar10(data: str | None = None, *, seeds: tuple[int, ...] = SEEDS) -> Exper
         "resnet50": "torchvision:resnet50?pretrained=false&num_classes=10&width_per_group=32",
         "vgg19": "torchvision:vgg19_bn?pretrained=false&num_classes=10",
     }
-    variants = list(all_variants(base))
-    for name, model in networks.items():
-        variants += confirmed(replace(common, model=model), name)
+    variants = [*all_variants(base), *confirmed_in(networks, common)]
     return experiment("cifar10", variants, seeds)
 
 
@@ -162,9 +160,7 @@ def paper(data: str | None = None, *, seeds: tuple[int, ...] = (1, 2)) -> Experi
         "resnet50": "torchvision:resnet50?pretrained=false",
         "vgg19": "torchvision:vgg19_bn?pretrained=false",
     }
-    variants = list(all_variants(base))
-    for name, model in networks.items():
-        variants += confirmed(replace(base, model=model), name)
+    variants = [*all_variants(base), *confirmed_in(networks, base)]
     alexnet = replace(base, model="weightatlas:alexnet?input_size=224&classes=1000")
     article = "AlexNet's conv5 does not exhibit it: no pooling before its fully connected layers"
     claims = (banding_claim("last_slide_score", "absent", article),)
