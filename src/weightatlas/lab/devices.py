@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import logging
 import os
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import torch
@@ -70,6 +73,7 @@ def open_fabric(devices: Devices, precision: Precision) -> Fabric:
         strategy: Any = "auto"
         if several:
             strategy = DDPStrategy(process_group_backend="nccl" if accelerator == "cuda" else "gloo")
+            _leave_the_group_at_exit()
         try:
             fabric = Fabric(
                 accelerator=accelerator,
@@ -153,6 +157,24 @@ def threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def _leave_the_group_at_exit() -> None:
+    """Have the group of processes closed while Python still runs; its threads may else abort a process that is done.
+
+    Fabric does so for NCCL alone. Gloo's threads end when nothing refers to the group any more; functions of
+    `torch.distributed.nn` take a group that is open at their import as a default, so they are imported before it is.
+    """
+    import_module("torch.distributed.nn.functional")
+
+    atexit.unregister(_leave_the_group)
+    atexit.register(_leave_the_group)
+
+
+def _leave_the_group() -> None:
+    gc.collect()  # networks that were trained together refer to it
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def _started(devices: Devices) -> Devices:
