@@ -128,3 +128,66 @@ def test_work_that_cannot_be_sent_is_said_and_kills_no_process(backend: str) -> 
 def test_items_that_cannot_be_sent_are_an_error_of_the_call() -> None:
     with pytest.raises(pickle.PicklingError):
         parallel_map(id, [threading.Lock(), threading.Lock()], jobs=2, backend="loky", on_error=lambda _item, _error: 0)
+
+
+@pytest.mark.parametrize(("jobs", "backend"), [(1, "threading"), (2, "threading"), (2, "loky"), (2, "dask")])
+def test_answers_are_handed_over_in_order_before_progress_is_told(jobs: int, backend: str) -> None:
+    events: list[tuple[str, object]] = []
+    parallel_map(
+        reciprocal,
+        [1, 0, 2],
+        jobs=jobs,
+        backend=backend,  # type: ignore[arg-type]
+        on_error=lambda _item, _error: -1.0,
+        on_answer=lambda item, answer: events.append(("answer", (item, answer))),
+        progress=lambda done, _total, _label: events.append(("done", done)),
+    )
+    expected = [
+        ("answer", (1, 1.0)),
+        ("done", 1),
+        ("answer", (0, -1.0)),
+        ("done", 2),
+        ("answer", (2, 0.5)),
+        ("done", 3),
+    ]
+    assert events == expected
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_answers_handed_over_before_an_error_are_not_lost(jobs: int) -> None:
+    kept: list[tuple[int, float]] = []
+    is_kept = threading.Event()
+
+    def keep(item: int, answer: float) -> None:
+        kept.append((item, answer))
+        is_kept.set()
+
+    def late(item: int) -> float:
+        return 1 / item if item else 1 / (item * is_kept.wait(10))
+
+    with pytest.raises(ZeroDivisionError):
+        parallel_map(late, [1, 0, 2], jobs=jobs, on_answer=keep)
+    assert kept == [(1, 1.0)]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_answers_come_while_others_are_still_under_way(jobs: int) -> None:
+    first = threading.Event()
+
+    def wait(item: int) -> bool:
+        return item < 2 or first.wait(10)
+
+    answers = parallel_map(
+        wait, list(range(2 + 4 * jobs)), jobs=jobs, on_answer=lambda item, _answer: first.set() if item == 0 else None
+    )
+    assert all(answers)
+
+
+def test_what_keeping_an_answer_raises_comes_through_and_is_not_taken_for_an_item() -> None:
+    def full(_item: int, _answer: int) -> None:
+        message = "no space left"
+        raise OSError(message)
+
+    for jobs in (1, 2):
+        with pytest.raises(OSError, match="no space left"):
+            parallel_map(square, [1, 2], jobs=jobs, on_error=lambda _item, _error: 0, on_answer=full)

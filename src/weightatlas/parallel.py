@@ -43,6 +43,7 @@ def parallel_map(
     backend: Backend = "threading",
     isolated: bool = False,
     on_error: Callable[[Item, Exception], Answer] | None = None,
+    on_answer: Callable[[Item, Answer], None] | None = None,
     progress: Progress = silent,
     label: Callable[[Item], str] = str,
 ) -> list[Answer]:
@@ -59,7 +60,8 @@ def parallel_map(
         on_error: what stands for an item whose work raised, or whose process died; the others go on. None raises the
             first error. Where a process dies, what it may have been working on is done again, one item at a time, to
             find which one killed it.
-        progress: called once for each finished item, in order.
+        on_answer: called here with each item and its answer, in order, as they come: what must not be lost is kept so.
+        progress: called once for each finished item, in order, after that.
         label: names an item for `progress`.
 
     Raises:
@@ -78,7 +80,7 @@ def parallel_map(
         message = f"backend must be one of {', '.join(BACKENDS)}, not {backend!r}"
         raise ValueError(message)
     workers = joblib.cpu_count() if jobs is None else jobs
-    collected = _Collected(items, on_error, progress, label)
+    collected = _Collected(items, on_error, on_answer, progress, label)
     work = function if on_error is None else partial(_attempt, function)
     if workers == 1 or len(items) <= 1:
         collected.take(work(item) for item in items)
@@ -159,12 +161,14 @@ class _Collected(Generic[Item, Answer]):
         self,
         items: Sequence[Item],
         on_error: Callable[[Item, Exception], Answer] | None,
+        on_answer: Callable[[Item, Answer], None] | None,
         progress: Progress,
         label: Callable[[Item], str],
     ) -> None:
         self.answers: list[Answer] = []
         self.fault: BaseException | None = None
-        self._items, self._on_error, self._progress, self._label = items, on_error, progress, label
+        self._items, self._on_error, self._on_answer = items, on_error, on_answer
+        self._progress, self._label = progress, label
 
     @property
     def left(self) -> Sequence[Item]:
@@ -177,6 +181,8 @@ class _Collected(Generic[Item, Answer]):
             item = self._items[len(self.answers)]
             try:
                 self.answers.append(self._replaced(item, answer.error) if isinstance(answer, _Failed) else answer)
+                if self._on_answer is not None:
+                    self._on_answer(item, self.answers[-1])
                 self._progress(len(self.answers), len(self._items), self._label(item))
             except BaseException as fault:
                 self.fault = fault

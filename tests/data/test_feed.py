@@ -72,6 +72,7 @@ def test_classes_are_counted_by_their_names_or_by_the_largest_target() -> None:
     assert class_count("x", targets, tuple("abcdefg")) == 7
     assert class_count("x", targets / 2, None) is None
     assert class_count("x", torch.eye(3).long(), None) is None
+    assert class_count("x", torch.eye(3).long(), ("a", "b", "c")) == 3
 
 
 @pytest.mark.parametrize(("targets", "names"), [([-1, -1], None), ([0, 3], ("a", "b", "c"))])

@@ -9,7 +9,18 @@ import torch
 from torch.nn import functional
 
 from weightatlas.data import Scenes
-from weightatlas.data.scenes import COLOURS, LABELS, LAWS, Difficulty, Label, Law, _colours, _falloff, _layered
+from weightatlas.data.scenes import (
+    COLOURS,
+    LABELS,
+    LAWS,
+    ORDERS,
+    Difficulty,
+    Label,
+    Law,
+    _colours,
+    _falloff,
+    _layered,
+)
 
 DIFFICULTIES = tuple(LAWS)
 Images = tuple[torch.Tensor, torch.Tensor]
@@ -140,9 +151,25 @@ def test_the_control_asks_for_the_kind_that_is_missing_of_the_same_images() -> N
 @pytest.mark.parametrize("label", LABELS)
 def test_every_answer_is_equally_frequent(label: Label, difficulty: Difficulty) -> None:
     _, targets = collect(label, images=8192, seed=3, size=12, difficulty=difficulty)
-    counts = torch.bincount(targets, minlength=4)
-    assert counts.shape == (4,)
-    assert float(((counts - 2048).square() / 2048).sum()) < 16.3, "chi-squared, 3 degrees of freedom, p = .001"
+    classes = Scenes(label).classes
+    counts = torch.bincount(targets, minlength=classes)
+    assert counts.shape == (classes,)
+    expected = 8192 / classes
+    limit = {4: 16.3, 24: 49.7}[classes]
+    assert float(((counts - expected).square() / expected).sum()) < limit, "chi-squared, p = .001"
+
+
+def test_the_order_of_the_same_images_is_told_from_top_to_bottom() -> None:
+    images, top = collect("top", images=1024)
+    same, orders = collect("order", images=1024)
+    assert torch.equal(images, same)
+    told = torch.tensor(ORDERS)[orders]
+    assert torch.equal(told[:, 0], top)
+    assert torch.equal(collect("set", images=1024)[1], 6 - told.sum(dim=1)), "the kind that is missing"
+    shown = torch.stack([kind_seen_in(images[:, :, 8 * third : 8 * third + 8]) for third in range(3)], dim=1)
+    assert float((shown == told).float().mean()) > 0.9
+    names = Scenes("order").class_names
+    assert (len(set(names)), names[0], names[-1]) == (24, "red over green over blue", "yellow over blue over green")
 
 
 def test_later_discs_cover_earlier_ones() -> None:
@@ -205,7 +232,7 @@ def test_images_are_floats_of_about_unit_size_and_global_randomness_is_left_alon
 
 
 def test_bad_options_are_refused() -> None:
-    with pytest.raises(ValueError, match="label must be one of top, left, set, not 'bottom'"):
+    with pytest.raises(ValueError, match="label must be one of top, left, set, order, not 'bottom'"):
         Scenes("bottom")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="split must be one of"):
         Scenes(split="validation")  # type: ignore[arg-type]

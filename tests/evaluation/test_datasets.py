@@ -8,7 +8,7 @@ import torch
 from scipy import io
 
 from tests.data.pictures import encoded, pixels
-from weightatlas.data import Scenes
+from weightatlas.data import Scenes, language_examples
 from weightatlas.errors import SourceError
 from weightatlas.evaluation import Data, open_data
 
@@ -105,6 +105,35 @@ def test_scenes_are_those_of_the_room_of_data() -> None:
     hard = open_data("scenes?difficulty=hard&steps=2", batch_size=8)
     assert hard.material == Scenes(batch=8, steps=2, difficulty="hard")
     assert (hard.limit, hard.normalization) == (16, "none")
+
+
+def test_the_language_is_that_of_the_room_of_data() -> None:
+    data = open_data("text?difficulty=medium&context=16&split=test", batch_size=8, seed=3, limit=20)
+    examples = language_examples(difficulty="medium", seed=3, split="test", context=16)
+    batches = list(data)
+    assert torch.equal(torch.cat([inputs for inputs, _ in batches]), examples.fetch(torch.arange(20))[0])
+    assert torch.equal(torch.cat([targets for _, targets in batches]), examples.targets[:20])
+    assert (data.shape, data.classes, len(data)) == ((16,), tuple("abcdefgh"), 3)
+    for name, message in (
+        ("text?difficulty=harder", "difficulty must be one of"),
+        ("text?size=24", "it takes no size"),
+        ("text?context=0", "give a whole number of 1 or more"),
+        ("text?split=val", "no split 'val'"),
+    ):
+        with pytest.raises(SourceError, match=message):
+            open_data(name)
+
+
+def test_a_text_file_is_opened_by_name(here: Path) -> None:
+    (here / "text.txt").write_text("to be or not to be, " * 30, encoding="utf-8")
+    data = open_data("text:text.txt?context=8", batch_size=5)
+    inputs, targets = next(iter(data))
+    assert bytes(inputs[0].byte().tolist() + targets[0, -1:].tolist()) == b"to be or "
+    assert (data.shape, len(data.classes or ())) == ((8,), 256)
+    with pytest.raises(SourceError, match="it takes no difficulty"):
+        open_data("text:text.txt?difficulty=easy")
+    with pytest.raises(SourceError, match=r"no such file or folder: 'absent\.txt'"):
+        open_data("text:absent.txt")
 
 
 @pytest.mark.usefixtures("here")

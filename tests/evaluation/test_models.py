@@ -75,6 +75,8 @@ def test_the_papers_network_takes_its_options_and_the_seed() -> None:
         ("weightatlas:alexnet?width=.125&input_size=24&classes=4&dropout=0", "conv2.weight", (32, 6, 5, 5)),
         ("weightatlas:branched?branches=4&width=.5&input_size=24&classes=4", "conv2.weight", (64, 8, 5, 5)),
         ("weightatlas:branched?branches=1&input_size=24&classes=4&head=masks-3", "head.logits", (3, 6, 6)),
+        ("weightatlas:resnet18-cifar?width=.125&classes=4", "layer4.1.conv2.weight", (64, 64, 3, 3)),
+        ("weightatlas:resnet50-cifar?width=.125&classes=4", "layer1.2.conv3.weight", (32, 8, 1, 1)),
     ],
 )
 def test_the_other_networks_take_their_options_and_the_seed(name: str, layer: str, shape: tuple[int, ...]) -> None:

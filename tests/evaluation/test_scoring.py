@@ -89,6 +89,28 @@ def test_what_is_no_row_of_logits_an_example_is_refused(output: object, what: st
         logits_of(output, torch.zeros(37, dtype=torch.int64))
 
 
+def test_every_position_counts_as_an_example_of_its_own() -> None:
+    logits, targets = logits_and_targets(classes=7, examples=24)
+    whole = evaluate(nn.Identity(), [(logits, targets)])
+    texts = logits.reshape(6, 4, 7).movedim(1, 2), targets.reshape(6, 4)
+    found = evaluate(nn.Identity(), [texts])
+    assert (found.accuracy, found.top5, found.examples) == (whole.accuracy, whole.top5, 24)
+    assert found.loss == pytest.approx(whole.loss)
+
+
+@pytest.mark.parametrize(
+    ("output", "what"),
+    [
+        (torch.zeros(5, 8), r"the targets are int64 \[5, 4\]"),
+        (torch.zeros(5, 4, 8), r"gives \[5, 4, 8\] for 5 inputs; a classifier gives logits \(batch, classes, 4\)"),
+        (torch.zeros(4, 8, 4), r"gives \[4, 8, 4\] for 5 inputs"),
+    ],
+)
+def test_logits_that_do_not_fit_their_positions_are_refused(output: torch.Tensor, what: str) -> None:
+    with pytest.raises(ClassesError, match=what):
+        logits_of(output, torch.zeros(5, 4, dtype=torch.int64))
+
+
 @pytest.mark.parametrize(
     ("given", "wide"),
     [

@@ -37,7 +37,8 @@ def test_a_run_ends_with_its_scores_which_are_those_of_its_last_weights(tmp_path
             assert accuracy == pytest.approx(float((logits.argmax(1) == targets).float().mean()))
     assert done.test_accuracy is not None
     assert done.test_accuracy > 0.6
-    assert (done.steps, done.test_top5, done.parameters, done.reused) == (60, 1.0, 59, False)
+    assert (done.steps, done.test_top5, done.train_top5, done.parameters) == (60, 1.0, 1.0, 59)
+    assert not done.reused
 
 
 def test_a_run_that_has_ended_is_read_back_and_not_trained(tmp_path: Path) -> None:

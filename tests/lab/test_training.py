@@ -12,11 +12,15 @@ from torch import nn
 from torch.nn import functional
 
 from tests.lab.small_runs import CPU, convolutional, equal, images, perceptron, points, seeded, weight, with_auxiliary
+from weightatlas.data import ResidentFeed
+from weightatlas.data.examples import held_in_memory
 from weightatlas.errors import SourceError
 from weightatlas.evaluation.scoring import ClassesError, evaluate
 from weightatlas.lab import DivergedError, OutOfMemoryError, Recipe, RunFolder, train
 from weightatlas.lab.devices import open_fabric
+from weightatlas.lab.optimisation import make_optimizer, rates, set_rates
 from weightatlas.lab.training import Log, evaluate_together
+from weightatlas.nn import LanguageModel
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -181,6 +185,32 @@ def test_frozen_weights_stay() -> None:
     train(model, points(), Recipe(steps=5, batch_size=8), devices=CPU)
     assert equal(model[0], perceptron()[0])
     assert not equal(model[3], perceptron()[3])
+
+
+def texts(*, count: int = 40) -> ResidentFeed:
+    """Texts of six symbols that count up by one, from anywhere."""
+    starts = torch.arange(count)[:, None] % 5
+    chains = (starts + torch.arange(7)) % 5
+    return ResidentFeed(held_in_memory("texts", chains[:, :-1].float(), chains[:, 1:], classes=tuple("abcde")))
+
+
+def test_a_network_that_answers_at_every_position_trains_on_the_mean_over_all() -> None:
+    ours, theirs = (LanguageModel(layers=1, width=32, classes=5, context=6, seed=1) for _ in range(2))
+    recipe = Recipe(steps=30, batch_size=16, learning_rate=0.01, weight_decay=0.01)
+    training = train(ours, texts(), recipe, devices=CPU, held_out=texts())
+    made = make_optimizer(theirs.parameters(), recipe)
+    for step in range(30):
+        inputs, targets = texts().batch(step * 16, 16)
+        flat = theirs(inputs).movedim(1, 2).reshape(-1, 5)
+        loss = functional.cross_entropy(flat, targets.reshape(-1))
+        assert training.losses[step] == pytest.approx(loss.item(), rel=1e-4)
+        made.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        set_rates(made, rates(recipe, step, 30))
+        made.step()
+    assert training.score is not None
+    assert training.score.examples == 40 * 6
+    assert training.score.accuracy == 1
 
 
 def test_losses_are_whole_without_a_folder_too_and_the_model_ends_in_evaluation_mode() -> None:

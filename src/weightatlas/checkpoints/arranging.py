@@ -19,7 +19,7 @@ from weightatlas.errors import SourceError
 if TYPE_CHECKING:
     import torch
 
-    from weightatlas.checkpoints.contents import Contents, Header, Layout
+    from weightatlas.checkpoints.contents import Contents, Header, Layout, Span
 
 
 def arrange(
@@ -50,8 +50,8 @@ def arrange(
 
     def parts(tensor: TensorInfo) -> Callable[[int, int], torch.Tensor]:
         header = stored[tensor.name]
-        span = header.span
-        if span is None or span.strides is not None or header.axes is not None:
+        span = _plain_span(header)
+        if span is None:
             flat = read(tensor).reshape(-1)
             return lambda start, stop: flat[start:stop]
 
@@ -66,12 +66,19 @@ def arrange(
         info if contents.in_order else in_network_order(info),
         read,
         parts=parts,
+        is_mapped=lambda tensor: (span := _plain_span(stored[tensor.name])) is not None and span.blob.is_local,
         reopen=reopen,
         file_format=contents.format,
         metadata={encodable(key): encodable(value) for key, value in contents.metadata.items()},
         skipped=skipped,
         notes=(*notes, *undone),
     )
+
+
+def _plain_span(header: Header) -> Span | None:
+    """Where a tensor's elements lie in the order that it has for us; None where they do not."""
+    span = header.span
+    return None if span is None or span.strides is not None or header.axes is not None else span
 
 
 def _distinct(places: Sequence[tuple[str, str]], headers: Sequence[Header]) -> list[tuple[str, str]]:

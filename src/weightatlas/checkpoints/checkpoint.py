@@ -66,6 +66,7 @@ class Checkpoint(Mapping[str, "torch.Tensor"]):
         read: Callable[[TensorInfo], torch.Tensor],
         *,
         parts: Callable[[TensorInfo], Callable[[int, int], torch.Tensor]] | None = None,
+        is_mapped: Callable[[TensorInfo], bool] | None = None,
         reopen: Callable[[], Checkpoint] | None = None,
         file_format: str = "",
         metadata: Mapping[str, str] | None = None,
@@ -75,7 +76,8 @@ class Checkpoint(Mapping[str, "torch.Tensor"]):
         """Hold the headers.
 
         `read` fetches one tensor, mapped from the file where the format allows it; `parts` gives what fetches its
-        elements from one to another, flat, where that is cheaper; `reopen`, which pickles, opens it once more.
+        elements from one to another, flat, where that is cheaper; `is_mapped` says where those cost no memory;
+        `reopen`, which pickles, opens it once more.
         """
         self.source = source
         self.file_format = file_format
@@ -85,6 +87,7 @@ class Checkpoint(Mapping[str, "torch.Tensor"]):
         self.notes = tuple(notes)
         self._read = read
         self._parts = parts or self._slices
+        self._is_mapped = is_mapped
         self._reopen = reopen
 
     def __getitem__(self, name: str) -> torch.Tensor:
@@ -108,6 +111,18 @@ class Checkpoint(Mapping[str, "torch.Tensor"]):
         """Kind and role of every tensor, told from names and shapes."""
         return describe_tensors(self.info.values())
 
+    def is_mapped(self, name: str) -> bool:
+        """Say whether parts of a tensor are mapped from this disk: they cost no memory, however many are held."""
+        return self._is_mapped is not None and self._is_mapped(self.info[name])
+
+    def parts(self, name: str) -> Callable[[int, int], torch.Tensor]:
+        """Give what fetches a tensor's elements from one to another, flat.
+
+        Where they lie plainly in a file each part is mapped alone, and behind a URL fetched alone. Else the whole
+        tensor is read here, once.
+        """
+        return self._parts(self.info[name])
+
     def chunks(self, name: str, size: int) -> Iterator[torch.Tensor]:
         """Yield a tensor flat, `size` elements at a time (the last may be shorter).
 
@@ -120,9 +135,8 @@ class Checkpoint(Mapping[str, "torch.Tensor"]):
         if size < 1:
             message = f"size must be positive, not {size}"
             raise ValueError(message)
-        info = self.info[name]
-        total = math.prod(info.shape)
-        fetch = self._parts(info)
+        total = math.prod(self.info[name].shape)
+        fetch = self.parts(name)
         for start in range(0, total, size):
             yield fetch(start, min(start + size, total))
 

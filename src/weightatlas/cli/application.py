@@ -46,6 +46,11 @@ app = App(
 for command in (layers, banding, atlas, demo, doctor):
     app.command(command)
 app.command(
+    "weightatlas.cli.change:change",
+    name="change",
+    help="Measure how much every layer changed, over a training run or between two checkpoints.",
+)
+app.command(
     "weightatlas.cli.train:train",
     name="train",
     help="Train one network, changed or not, and keep the run: checkpoints, metrics, manifest.",

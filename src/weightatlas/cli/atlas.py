@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from weightatlas.checkpoints import open_checkpoint
+from weightatlas.checkpoints import open_checkpoint, open_trajectory
 from weightatlas.cli.options import (
     BackendOption,
     FeatureMaps,
@@ -20,8 +20,11 @@ from weightatlas.cli.options import (
     feature_maps,
 )
 from weightatlas.cli.reporting import for_each_source, progress_bar, report
+from weightatlas.errors import SourceError
 
 if TYPE_CHECKING:
+    from weightatlas.change import Changes
+    from weightatlas.checkpoints import Checkpoint, Trajectory
     from weightatlas.result import Result
 
 Page = Annotated[Path, Parameter(help="The page to write.")]
@@ -38,26 +41,33 @@ def atlas(
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> int:
-    """Draw the atlas of one or more checkpoints: one HTML file that opens from disk.
+    """Draw the atlas of one or more checkpoints or runs: one HTML file that opens from disk.
 
     Args:
-        source: The checkpoints.
+        source: The checkpoints; of a run, its weight change and its last checkpoint are drawn.
     """
     check_page(output)
     maps = feature_maps(feature_map)
     from weightatlas import anatomy, banding, write_atlas  # after the arguments are known to be good: it loads torch
 
     def survey_one(name: str) -> tuple[Result, ...]:
-        checkpoint = open_checkpoint(name, layout=layout)
-        for note in checkpoint.notes:
+        checkpoint, run = _opened(name, layout)
+        for note in (*(run.notes if run is not None else ()), *checkpoint.notes):
             report(f"{name}: {note}")
+        changes = () if run is None else (changes_of(run),)
         with progress_bar("statistics", quiet=quiet) as progress:
             layers = anatomy.survey(checkpoint, seed=seed, jobs=jobs, backend=backend, progress=progress)
         with progress_bar("banding", quiet=quiet) as progress:
             bands = banding.survey(
                 checkpoint, feature_maps=maps, seed=seed, jobs=jobs, backend=backend, progress=progress
             )
-        return layers, bands
+        return *changes, layers, bands
+
+    def changes_of(run: Trajectory) -> Changes:
+        from weightatlas.change import Analysis, survey
+
+        with progress_bar("weight change", quiet=quiet) as progress:
+            return survey(run, analysis=Analysis(seed=seed), jobs=jobs, backend=backend, progress=progress)
 
     surveys, complete = for_each_source(source, survey_one)
     if surveys:
@@ -65,3 +75,21 @@ def atlas(
         written = write_atlas(results, output, title=title, seed_note=f"Seed {seed}.")
         print(written)  # noqa: T201 - the command's answer
     return 0 if complete else 1
+
+
+def _opened(name: str, layout: Layout) -> tuple[Checkpoint, Trajectory | None]:
+    """A checkpoint, or the last one of a run and the run.
+
+    Raises:
+        SourceError: it is neither.
+    """
+    try:
+        return open_checkpoint(name, layout=layout), None
+    except SourceError as error:
+        try:
+            run = open_trajectory(name, layout=layout)
+        except SourceError:
+            raise error from None
+        if len(run) < 2:
+            raise
+        return run[-1][1], run

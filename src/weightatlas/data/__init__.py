@@ -1,4 +1,4 @@
-"""Images to train and measure on: the built-in scenes, and readers of the layouts that people have.
+"""Images and texts to train and measure on: built in, and readers of the layouts that people have.
 
 The readers need nothing for training; `weightatlas.evaluation.open_data` chooses one by name and makes batches.
 """
@@ -12,6 +12,7 @@ from weightatlas.data.decoding import Fit, decode_image
 from weightatlas.data.examples import Examples
 from weightatlas.data.feed import Feed
 from weightatlas.data.image_folder import read_image_folder
+from weightatlas.data.language import Language, language_examples
 from weightatlas.data.normalisation import NORMALIZATIONS, Normalization, normalised
 from weightatlas.data.parquet import read_parquet
 from weightatlas.data.prefetch import Prefetched
@@ -21,6 +22,7 @@ from weightatlas.data.scenes import Scenes
 from weightatlas.data.splits import NoSplitError
 from weightatlas.data.streamed_feed import StreamedFeed
 from weightatlas.data.svhn import read_svhn
+from weightatlas.data.text import read_text
 
 __all__ = [
     "NORMALIZATIONS",
@@ -28,6 +30,7 @@ __all__ = [
     "Examples",
     "Feed",
     "Fit",
+    "Language",
     "NoSplitError",
     "Normalization",
     "Prefetched",
@@ -36,10 +39,12 @@ __all__ = [
     "Scenes",
     "StreamedFeed",
     "decode_image",
+    "language_examples",
     "normalised",
     "read_arrays",
     "read_cifar",
     "read_image_folder",
     "read_parquet",
     "read_svhn",
+    "read_text",
 ]

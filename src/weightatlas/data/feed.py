@@ -175,12 +175,12 @@ def shape_after(name: str, shape: tuple[int, ...], augmentation: Augmentation) -
 
 
 def class_count(name: str, targets: torch.Tensor, names: tuple[str, ...] | None) -> int | None:
-    """How many classes there are: as many as have names, else one more than the largest target.
+    """How many classes there are: as many as have names, else one more than the largest target of one for each example.
 
     Raises:
         SourceError: a target is no class.
     """
-    if targets.is_floating_point() or targets.ndim != 1:
+    if targets.is_floating_point() or (targets.ndim != 1 and names is None):
         return None
     low, high = int(targets.min()), int(targets.max())
     count = high + 1 if names is None else len(names)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import permutations
 from typing import Final, Literal, get_args
 
 import torch
 
 from weightatlas.data.seeds import derived_seed
 
-Label = Literal["top", "left", "set"]
+Label = Literal["top", "left", "set", "order"]
 Split = Literal["train", "held-out"]
 Difficulty = Literal["easy", "medium", "hard"]
 LABELS: tuple[Label, ...] = get_args(Label)
@@ -20,6 +21,12 @@ SMALLEST: Final = 12
 
 COLOURS: Final = ((2.0, -1.0, -1.0), (-1.0, 2.0, -1.0), (-1.0, -1.0, 2.0), (1.4, 1.4, -1.4))
 """The four kinds of object: red, green, blue and yellow on a background of zero mean."""
+
+NAMES: Final = ("red", "green", "blue", "yellow")
+"""What the kinds are called."""
+
+ORDERS: Final = tuple(permutations(range(len(COLOURS)), 3))
+"""The kinds of the three discs from top to bottom: the 24 answers of "order", in their order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +65,8 @@ class Scenes:
        $r_j = S(r + \rho u)$; with d the distance of a pixel's indices from (y_j, x_j), the mask is
        $m = \sigma(2(r_j - d))$ and $I \leftarrow I (1 - m) + m (\text{colour}_{P_j} (c + \gamma u) + .4 e)$.
     4. Label: "top", the kind of the topmost disc, P_0; "left", x_j and y_j exchanged, so that P_0 is the leftmost;
-       "set", the kind that is missing, which no position tells: the control.
+       "set", the kind that is missing, which no position tells: the control; "order", which of the 24 triples
+       (P_0, P_1, P_2) it is, in lexicographic order: the same images with more to tell.
 
     | difficulty | a | r | rho | c | gamma |
     |---|---|---|---|---|---|
@@ -72,14 +80,14 @@ class Scenes:
     The law of the images is exactly invariant under exchange of x and y (s goes to its inverse, which is as uniform);
     only the label knows up from left. So a network that bands horizontally on "top" and vertically on "left" took the
     direction from its task. Discs are painted in random order for that: where the soft edges of two meet, which is
-    rare in easy scenes, neither the lower nor the upper covers the other more often. "top" and "set" draw the same
-    images from the same seed.
+    rare in easy scenes, neither the lower nor the upper covers the other more often. "top", "set" and "order" draw the
+    same images from the same seed.
 
     Going through it again gives the same batches, and each has a generator of its own: `drawn(number)` gives any of
     them. It holds no data: batches are made on `device` as they are asked for.
 
     Attributes:
-        label: which question the targets answer: "top", "left" or "set".
+        label: which question the targets answer: "top", "left", "set" or "order".
         size: side S of the images, 12 or more.
         batch: images in a batch.
         steps: batches in one pass.
@@ -90,7 +98,7 @@ class Scenes:
 
     Yields:
         Pairs: float32 images (batch, 3, size, size), of about zero mean and unit size, and int64 targets (batch,) from
-        0 to 3.
+        0 to 3, of "order" from 0 to 23.
 
     Raises:
         ValueError: the label, split or difficulty is unknown, or a size, batch or number of steps is too small.
@@ -129,7 +137,14 @@ class Scenes:
     @property
     def classes(self) -> int:
         """How many answers there are."""
-        return len(COLOURS)
+        return len(self.class_names)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The answers in words."""
+        if self.label != "order":
+            return NAMES
+        return tuple(" over ".join(NAMES[kind] for kind in order) for order in ORDERS)
 
     def held_out(self, *, steps: int = 32) -> Scenes:
         """Give the fixed set to measure accuracy on: `steps` batches that no training pass contains."""
@@ -181,7 +196,19 @@ class Scenes:
         spread = (0.04 * behind.square() + 0.16 * shares.square().sum(dim=1, keepdim=True)).sqrt()
         paint = (colours.mT @ shares.flatten(2)).reshape(self.batch, 3, size, size)
         images = paint.addcmul_(background * strength, behind).addcmul_(normal(3, size, size), spread)
-        return images, kinds[:, 3] if self.label == "set" else kinds[:, 0]
+        return images, self._answers(kinds)
+
+    def _answers(self, kinds: torch.Tensor) -> torch.Tensor:
+        """The targets of scenes whose kinds, from top to bottom and then the missing one, are (batch, 4)."""
+        if self.label == "set":
+            return kinds[:, 3]
+        top, middle, bottom = kinds[:, 0], kinds[:, 1], kinds[:, 2]
+        if self.label != "order":
+            return top
+        # Numbers of the second and third kind among those that are left: digits to the bases 4, 3 and 2.
+        second = middle - (middle > top).long()
+        third = bottom - (bottom > top).long() - (bottom > middle).long()
+        return 6 * top + 2 * second + third
 
 
 def _discs(rows: torch.Tensor, columns: torch.Tensor, radii: torch.Tensor, size: int) -> torch.Tensor:

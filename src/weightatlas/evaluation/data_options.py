@@ -14,7 +14,7 @@ from weightatlas.errors import SourceError
 from weightatlas.evaluation.batches import Batching
 
 TEXTS: Final = ("split", "label", "image", "difficulty")
-COUNTS: Final = ("batch_size", "limit", "size", "resize", "steps")
+COUNTS: Final = ("batch_size", "limit", "size", "resize", "steps", "context")
 ALWAYS: Final = ("batch_size", "seed", "limit")
 """What every kind of data takes, but the user's own batches."""
 
@@ -35,7 +35,8 @@ class Options:
         label: which labels, where there are several.
         image: the column of images, in Parquet.
         steps: batches of scenes in a pass.
-        difficulty: of scenes.
+        difficulty: of scenes, or of the built-in language.
+        context: symbols of a piece of text.
     """
 
     batch_size: int = 64
@@ -50,6 +51,7 @@ class Options:
     image: str | None = None
     steps: int | None = None
     difficulty: str | None = None
+    context: int | None = None
 
     @property
     def fit(self) -> Fit:

@@ -1,4 +1,4 @@
-"""Data by name: the built-in scenes, the layouts people have, the user's own batches."""
+"""Data by name: the built-in scenes and language, the layouts people have, the user's own batches."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from weightatlas.data.arrays import read_arrays
 from weightatlas.data.cifar import read_cifar
 from weightatlas.data.fitting import refitted
 from weightatlas.data.image_folder import read_image_folder
+from weightatlas.data.language import CONTEXT, language_examples
 from weightatlas.data.parquet import is_parquet, read_parquet
 from weightatlas.data.scenes import Scenes
 from weightatlas.data.splits import NoSplitError
 from weightatlas.data.svhn import read_svhn
+from weightatlas.data.text import read_text
 from weightatlas.errors import SourceError
 from weightatlas.evaluation.batches import Batch, Data, batched, passed_through
 from weightatlas.evaluation.data_options import Options, checked, refuse_others, with_query
@@ -27,13 +29,15 @@ if TYPE_CHECKING:
     from weightatlas.data.normalisation import Normalization
 
 SCENES: Final = "scenes"
+TEXT: Final = "text"
 TRAINING_STEPS: Final = 400
 HELD_OUT_STEPS: Final = 32
 """Batches of scenes that make a pass, where nothing is said: what the small networks train on, and are scored on."""
 
 IMAGES: Final = ("split", "shuffle", "size", "resize", "normalize")
 KINDS: Final = (
-    "scenes, cifar10:PATH, cifar100:PATH, svhn:PATH, a folder of images, Parquet, an .npz, package.module:callable"
+    "scenes, cifar10:PATH, cifar100:PATH, svhn:PATH, text, text:PATH, a folder of images, Parquet, an .npz, "
+    "package.module:callable"
 )
 
 
@@ -53,18 +57,21 @@ def open_data(
 
     - `scenes`: the built-in scenes, drawn on the fly; `?label=left&difficulty=hard&size=24&steps=400`.
     - `cifar10:PATH`, `cifar100:PATH` (`?label=coarse`), `svhn:PATH`: the folder they were unpacked to.
+    - `text`: the built-in language of known entropy; `?difficulty=hard&context=32`. `text:PATH`: a text file, its bytes
+      in pieces of 64, or of `?context=`; the target of each position is the next.
     - a folder of images with a sub-folder for each class; Parquet as the hub has it (`?label=COLUMN&image=COLUMN`); an
       `.npz` with `inputs` and `targets`.
     - `package.module:callable`: your own code, imported (the current directory too) and called with the options after
       the question mark; it gives batches, or an iterator of them and is then called anew for every pass.
     - any re-iterable of (inputs, targets), which passes through.
 
-    Images are float32 (batch, channels, height, width) between 0 and 1; classes are int64. Images that cannot be
+    Images are float32 (batch, channels, height, width) between 0 and 1; classes are int64, (batch,) or of texts (batch,
+    context). Images that cannot be
     decoded are left out and listed in `skipped`.
 
     Args:
-        name: what to open. Every option here, and `label`, `image`, `steps` and `difficulty`, may stand after a
-            question mark: there it counts.
+        name: what to open. Every option here, and `label`, `image`, `steps`, `difficulty` and `context`, may stand
+            after a question mark: there it counts.
         batch_size: examples in a batch.
         seed: fixes the order of shuffled passes, and the scenes.
         split: which part; None is "train" where there is one, else the only one there is.
@@ -101,6 +108,8 @@ def open_data(
     options = with_query(text, query, checked(text, options))
     if source == SCENES and not _exists(source):
         return _scenes(text, options)
+    if source == TEXT and not _exists(source):
+        return _language(text, options)
     with untrusted(source, "cannot be read"):
         return batched(_examples(source, options), options.batching)
 
@@ -148,10 +157,16 @@ def _svhn(path: Path, options: Options) -> Examples:
     return read_svhn(path, split=options.split, fit=options.fit)
 
 
+def _text(path: Path, options: Options) -> Examples:
+    refuse_others(f"{TEXT}:{path}", options, ("split", "shuffle", "context"))
+    return read_text(path, split=options.split, context=options.context or CONTEXT)
+
+
 READERS: Final[dict[str, Callable[[Path, Options], Examples]]] = {
     "cifar10": _cifar(10),
     "cifar100": _cifar(100),
     "svhn": _svhn,
+    TEXT: _text,
 }
 """Data sets by the word before the colon."""
 
@@ -191,13 +206,23 @@ def _scenes(source: str, options: Options) -> Data:
         shape=shape,
         count=len(scenes),
         examples=count,
-        classes=COLOUR_NAMES,
+        classes=scenes.class_names,
         material=scenes,
         limit=count,
     )
 
 
-COLOUR_NAMES: Final = ("red", "green", "blue", "yellow")
+def _language(source: str, options: Options) -> Data:
+    refuse_others(source, options, ("split", "shuffle", "difficulty", "context"))
+    difficulty: Any = options.difficulty or "easy"
+    context = options.context or CONTEXT
+    try:
+        examples = language_examples(difficulty=difficulty, seed=options.seed, split=options.split, context=context)
+    except SourceError:
+        raise
+    except ValueError as error:
+        raise SourceError(source, str(error), "change the options after the ?") from error
+    return batched(examples, options.batching)
 
 
 def _own_code(source: str, seed: int) -> Data:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -20,7 +21,9 @@ from weightatlas.evaluation.transformers_folder import CONFIG, open_transformers
 from weightatlas.evaluation.user_code import call_by_name, is_code
 from weightatlas.nn.alexnet import AlexNet
 from weightatlas.nn.branched import BranchedNetwork
+from weightatlas.nn.language_model import LanguageModel
 from weightatlas.nn.networks import ARTICLE, SMALL, SimplifiedNetwork
+from weightatlas.nn.residual import DEPTHS, ResidualNetwork
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -43,7 +46,8 @@ def open_model(
       given; `timm:resnet50?num_classes=10`.
     - `weightatlas:simplified`: the network of Weight Banding; `?groups=small`, and `width`, `input_size`, `classes`,
       `in_channels` and `head` as `SimplifiedNetwork` takes them. `weightatlas:alexnet` and `weightatlas:branched`, with
-      the options of `AlexNet` and of `BranchedNetwork`.
+      the options of `AlexNet` and of `BranchedNetwork`; `weightatlas:resnet18-cifar`, `resnet34-cifar` and
+      `resnet50-cifar`, with those of `ResidualNetwork`; `weightatlas:language-model`, with those of `LanguageModel`.
     - `package.module:callable`: your own code, imported (the current directory too) and called with the options after
       the question mark. It gives an `nn.Module`. This is the only name that runs code of yours.
     - a `.pt2` file of `torch.export.save`: a graph of torch's operators, run in the mode in which it was exported. What
@@ -146,7 +150,13 @@ def _simplified(*, groups: str = "article", **options: Any) -> nn.Module:  # noq
 
 
 NETWORKS: Final[Mapping[str, Callable[..., nn.Module]]] = MappingProxyType(
-    {"simplified": _simplified, "alexnet": AlexNet, "branched": BranchedNetwork}
+    {
+        "simplified": _simplified,
+        "alexnet": AlexNet,
+        "branched": BranchedNetwork,
+        **{f"resnet{depth}-cifar": partial(ResidualNetwork, depth) for depth in DEPTHS},
+        "language-model": LanguageModel,
+    }
 )
 
 

@@ -24,13 +24,13 @@ class ClassesError(WeightatlasError, ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How well a classifier does.
+    """How well a classifier does, or a network that classifies every position of its inputs.
 
     Attributes:
         loss: mean cross-entropy, in nats.
         accuracy: share whose largest logit is the target's (top-1), 0 to 1.
         top5: share whose target is among the five largest logits; with fewer than six classes it is 1.
-        examples: how many were scored.
+        examples: how many targets were scored.
     """
 
     loss: float
@@ -45,8 +45,8 @@ def evaluate(model: torch.nn.Module, batches: Iterable[Batch]) -> Score:
     Sums are kept on the model's device in float64, so that no batch waits for the one before.
 
     Args:
-        model: inputs to logits (batch, classes), or to an object with `logits`.
-        batches: pairs of inputs (batch, ...) and int64 targets (batch,).
+        model: inputs to logits (batch, classes), or (batch, classes, positions); or to an object with `logits`.
+        batches: pairs of inputs (batch, ...) and int64 targets (batch,), or (batch, positions).
 
     Raises:
         ValueError: there is no batch.
@@ -93,7 +93,7 @@ def score_sums(
                 logits = in_full(logits_of(output, targets))
                 right = logits.topk(min(5, logits.shape[1]), dim=1).indices == wanted[:, None]
                 loss = functional.cross_entropy(logits, wanted, reduction="sum")
-                sums += torch.stack([loss, right[:, 0].sum(), right.sum(), torch.full_like(loss, len(targets))])
+                sums += torch.stack([loss, right[:, 0].sum(), right.sum(), torch.full_like(loss, wanted.numel())])
     finally:
         model.train(was_training)
     return sums
@@ -108,19 +108,23 @@ def logits_of(output: Any, targets: torch.Tensor) -> torch.Tensor:  # noqa: ANN4
     """Take the logits from what a network gives: a tensor, or an object with `logits` (transformers, GoogLeNet).
 
     Raises:
-        ClassesError: they are no (batch, classes), or not one row an example; the targets are no int64 (batch,), or
-            beyond the classes. On a GPU the last is not looked at: the answer would have to be waited for.
+        ClassesError: they are no (batch, classes) where the targets are (batch,), no (batch, classes, positions) where
+            those are (batch, positions); the targets are not int64, or beyond the classes. On a GPU the last is not
+            looked at: the answer would have to be waited for.
     """
-    if targets.ndim != 1 or targets.dtype != torch.int64:
+    logits = output if isinstance(output, torch.Tensor) else getattr(output, "logits", None)
+    by_position = isinstance(logits, torch.Tensor) and logits.ndim == 3
+    if targets.ndim not in ((1, 2) if by_position else (1,)) or targets.dtype != torch.int64:
         given = f"{str(targets.dtype).removeprefix('torch.')} {list(targets.shape)}"
         message = f"the targets are {given}; a classifier takes the numbers of classes: int64 (batch,)"
         raise ClassesError(message)
-    logits = output if isinstance(output, torch.Tensor) else getattr(output, "logits", None)
-    if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or len(logits) != len(targets):
+    fits = isinstance(logits, torch.Tensor) and logits.ndim == targets.ndim + 1
+    if not isinstance(logits, torch.Tensor) or not fits or logits[:, 0].shape != targets.shape:
         what = list(logits.shape) if isinstance(logits, torch.Tensor) else type(output).__name__
-        message = f"the network gives {what} for {len(targets)} inputs; a classifier gives logits (batch, classes)"
+        wanted = "(batch, classes)" if targets.ndim == 1 else f"(batch, classes, {targets.shape[1]})"
+        message = f"the network gives {what} for {len(targets)} inputs; a classifier gives logits {wanted}"
         raise ClassesError(message)
-    if targets.device.type == "cpu" and len(targets):
+    if targets.device.type == "cpu" and targets.numel():
         low, high = int(targets.min()), int(targets.max())
         if low < 0 or high >= logits.shape[1]:
             message = f"targets are {low} to {high}, where the network tells {logits.shape[1]} classes apart"

@@ -43,6 +43,7 @@ class Run:
         test_loss: on the held-out data; None without such data.
         test_accuracy: top-1 on the same.
         test_top5: top-5 on the same.
+        train_top5: top-5 on the training examples; None of a run that was kept before this was measured.
         parameters: of the network.
         seconds: spent on updates, over all resumptions.
         reused: whether it was there already, and not trained again.
@@ -60,6 +61,7 @@ class Run:
     parameters: int
     seconds: float
     reused: bool
+    train_top5: float | None = None
 
 
 def run(
@@ -177,6 +179,7 @@ def _result(training: Training, sample: Score, parameters: int) -> dict[str, Any
         "steps": training.plan.steps,
         "train_loss": sample.loss,
         "train_accuracy": sample.accuracy,
+        "train_top5": sample.top5,
         "test_loss": None if score is None else score.loss,
         "test_accuracy": None if score is None else score.accuracy,
         "test_top5": None if score is None else score.top5,

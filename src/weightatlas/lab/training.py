@@ -80,7 +80,8 @@ def train(
     processes see the batches that one would, each its share.
 
     Args:
-        model: inputs to logits (batch, classes), or to an object with `logits`.
+        model: inputs to logits (batch, classes), or (batch, classes, positions) of which each has a target; or to an
+            object with `logits`.
         feed: the training data.
         recipe: how to train.
         seed: fixes what training draws; torch's generator is left as it was. Model and feed have seeds of their own.
@@ -199,7 +200,7 @@ class _Run:
                 # DDP takes the mean over processes: each gives its share of the sum, whatever its share of the batch.
                 loss = functional.cross_entropy(
                     logits, answers, label_smoothing=recipe.label_smoothing, reduction="sum"
-                ) * (fabric.world_size / size)
+                ) * (fabric.world_size / (size * answers[0].numel()))
                 fabric.backward(loss)
             total = total + loss.detach()
         if recipe.clip is not None:

@@ -8,16 +8,19 @@ from weightatlas.nn.coordinates import CoordConv2d, coordinate_channels
 from weightatlas.nn.film import SpatialFilm
 from weightatlas.nn.heads import HEADS, HeadName, build_head
 from weightatlas.nn.hidden_heads import ChannelGroups, GlobalMaxHidden
+from weightatlas.nn.language_model import LanguageModel
 from weightatlas.nn.map_head import MapHead
 from weightatlas.nn.networks import ARTICLE, SMALL, Group, SimplifiedNetwork
 from weightatlas.nn.pooling import L2Pool2d
 from weightatlas.nn.position_means import AllPositions, ColumnMeans, GlobalMean, RowAndColumnMeans, RowMeans
 from weightatlas.nn.position_weights import FullMask, PositionAttention, SpatialMasks
+from weightatlas.nn.residual import DEPTHS, ResidualNetwork
 from weightatlas.nn.synchronised import synchronised
 
 __all__ = [
     "ARTICLE",
     "BRANCHES",
+    "DEPTHS",
     "HEADS",
     "SMALL",
     "AlexNet",
@@ -32,8 +35,10 @@ __all__ = [
     "Group",
     "HeadName",
     "L2Pool2d",
+    "LanguageModel",
     "MapHead",
     "PositionAttention",
+    "ResidualNetwork",
     "RowAndColumnMeans",
     "RowMeans",
     "SimplifiedNetwork",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -96,46 +97,19 @@ def members_of_cache(folder: LocalFolder, access: Access) -> list[Member]:
 
 
 def _snapshot_member(folder: LocalFolder, name: str, access: Access) -> Member:
-    def snapshot() -> LocalFolder:
-        path = snapshot_of(folder.path, name)
-        if path is None:
-            raise SourceError(name, "not in the Hub cache", "download it again")
-        return LocalFolder(path)
-
-    def open_snapshot() -> Checkpoint:
-        place = snapshot()
-        return arrange(place.name, open_location(with_weights(place)), access.layout)
-
-    return Member(name, (name,), open_snapshot, is_local=True, told=lambda: read_trainer_state(snapshot()))
+    open_it = partial(_open_snapshot, folder, name, access)
+    return Member(name, (name,), open_it, is_local=True, told=lambda: read_trainer_state(_snapshot(folder, name)))
 
 
 def _file_member(folder: Folder, name: str, access: Access, *, is_local: bool) -> Member:
-    def open_file() -> Checkpoint:
-        place = folder if name == "." else folder.blob(name)
-        return arrange(_joined(folder, name), open_location(place), access.layout)
-
     lies_alone = name == "." or name in PREFERRED  # then what lies beside it is about it
     told = (lambda: read_trainer_state(folder)) if lies_alone else Reading
-    return Member(name, (name,), open_file, is_local, told)
+    return Member(name, (name,), partial(_open_file, folder, name, access), is_local, told)
 
 
 def _folder_member(folder: Folder, name: str, inner: str, access: Access, *, is_local: bool) -> Member:
-    def open_inner() -> Checkpoint:
-        place = folder.blob(f"{name}/{inner}") if inner else with_weights(folder.folder(name))
-        try:
-            return arrange(_joined(folder, name), open_location(place), access.layout)
-        except SourceError as error:
-            # only where the folder itself is at fault: a file in it that is broken stays the matter
-            files = [] if isinstance(place, Blob) or error.source != place.name else choices(folder.folder(name))
-            if files:
-                raise choosing(error, name, files) from error
-            raise
-
-    return Member(name, (name,), open_inner, is_local, lambda: read_trainer_state(folder.folder(name)))
-
-
-def _joined(folder: Folder, name: str) -> str:
-    return folder.name if name == "." else f"{folder.name.rstrip('/')}/{name}"
+    open_it = partial(_open_inner, folder, name, inner, access)
+    return Member(name, (name,), open_it, is_local, lambda: read_trainer_state(folder.folder(name)))
 
 
 def _given_member(source: Any, nameless: str, access: Access) -> Member:  # noqa: ANN401 - whatever a list holds
@@ -150,19 +124,64 @@ def _given_member(source: Any, nameless: str, access: Access) -> Member:  # noqa
     name = public_name(text)
     is_local = "://" not in text or text.startswith(("file://", "local://"))
 
-    def open_given() -> Checkpoint:
-        place = locate(text, storage_options=access.storage_options)
-        if not isinstance(place, Blob):
-            place = with_weights(place)
-        return arrange(name, open_location(place), access.layout)
-
     def told() -> Reading:
         place = locate(text, storage_options=access.storage_options)
         if isinstance(place, Blob):
             return read_trainer_state(place.folder()) if place.filename in PREFERRED else Reading()
         return read_trainer_state(place)
 
-    return Member(name, _parts(name), open_given, is_local, told)
+    return Member(name, _parts(name), partial(_open_given, text, access), is_local, told)
+
+
+# What opens a member is a function of this module, so that its checkpoint can be opened in another process too.
+
+
+def _open_file(folder: Folder, name: str, access: Access) -> Checkpoint:
+    place = folder if name == "." else folder.blob(name)
+    again = partial(_open_file, folder, name, access)
+    return arrange(_joined(folder, name), open_location(place), access.layout, again)
+
+
+def _open_inner(folder: Folder, name: str, inner: str, access: Access) -> Checkpoint:
+    place = folder.blob(f"{name}/{inner}") if inner else with_weights(folder.folder(name))
+    again = partial(_open_inner, folder, name, inner, access)
+    try:
+        return arrange(_joined(folder, name), open_location(place), access.layout, again)
+    except SourceError as error:
+        # only where the folder itself is at fault: a file in it that is broken stays the matter
+        files = [] if isinstance(place, Blob) or error.source != place.name else choices(folder.folder(name))
+        if files:
+            raise choosing(error, name, files) from error
+        raise
+
+
+def _open_snapshot(folder: LocalFolder, name: str, access: Access) -> Checkpoint:
+    place = _snapshot(folder, name)
+    again = partial(_open_snapshot, folder, name, access)
+    return arrange(place.name, open_location(with_weights(place)), access.layout, again)
+
+
+def _open_given(text: str, access: Access) -> Checkpoint:
+    place = locate(text, storage_options=access.storage_options)
+    if not isinstance(place, Blob):
+        place = with_weights(place)
+    return arrange(public_name(text), open_location(place), access.layout, partial(_open_given, text, access))
+
+
+def _snapshot(folder: LocalFolder, name: str) -> LocalFolder:
+    """The folder of a branch or tag in the Hub's cache.
+
+    Raises:
+        SourceError: it is not there.
+    """
+    path = snapshot_of(folder.path, name)
+    if path is None:
+        raise SourceError(name, "not in the Hub cache", "download it again")
+    return LocalFolder(path)
+
+
+def _joined(folder: Folder, name: str) -> str:
+    return folder.name if name == "." else f"{folder.name.rstrip('/')}/{name}"
 
 
 def _parts(text: str) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from weightatlas.errors import SourceError
-from weightatlas.lab.experiments import weight_banding
+from weightatlas.lab.experiments import weight_banding, weight_change
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from weightatlas.lab.experiments.experiment import Experiment, Variant
 
 EXPERIMENTS: Final[Mapping[str, Mapping[str, Callable[..., Experiment]]]] = MappingProxyType(
-    {weight_banding.NAME: weight_banding.PRESETS}
+    {weight_banding.NAME: weight_banding.PRESETS, weight_change.NAME: weight_change.PRESETS}
 )
 """Presets by experiment; the first preset is the default."""
 
@@ -35,7 +35,7 @@ def open_experiment(
     """Open an experiment by name.
 
     Args:
-        name: "weight-banding".
+        name: "weight-banding" or "weight-change".
         preset: its scale; None is the first it has.
         data: what it trains on, where the preset does not bring its own.
         seeds: instead of the preset's.
@@ -71,10 +71,14 @@ def open_experiment(
 
 
 def _chosen(experiment: Experiment, names: Sequence[str]) -> tuple[Variant, ...]:
-    """The variants named, and those they are compared with, in the experiment's order."""
+    """The variants named, those they are compared with, and so on, in the experiment's order."""
     by_name = {variant.name: variant for variant in experiment.variants}
-    wanted = {_known(name, by_name, "variant", experiment.source) for name in names}
-    wanted |= {against for name in wanted if (against := by_name[name].against) is not None}
+    wanted: set[str] = set()
+    for name in names:
+        next_one: str | None = _known(name, by_name, "variant", experiment.source)
+        while next_one is not None:
+            wanted.add(next_one)
+            next_one = by_name[next_one].against
     return tuple(variant for variant in experiment.variants if variant.name in wanted)
 
 

@@ -1,0 +1,220 @@
+"""`weightatlas change`: which layers still learn, which have stopped, which move alike."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from cyclopts import Group, Parameter, validators
+
+from weightatlas.change.analysis import Analysis, analysed
+from weightatlas.change.pipeline import DEFAULT, PUBLISHED, Choice, Method, Outliers, Pipeline, Scaling
+from weightatlas.change.record_file import RECORD, file_of_rank, parsed
+from weightatlas.change.records import read_records
+from weightatlas.change.survey import compare, survey
+from weightatlas.checkpoints import open_checkpoint, open_trajectory
+from weightatlas.cli.options import (
+    AT_LEAST_ONE,
+    BackendOption,
+    FormatOption,
+    Jobs,
+    Layout,
+    Output,
+    Quiet,
+    Seed,
+    Source,
+)
+from weightatlas.cli.printing import check_output, print_results
+from weightatlas.cli.reporting import UsageError, progress_bar, report
+from weightatlas.cli.terminal import TerminalColumn
+
+TableName = Literal["steps", "layers", "clusters"]
+
+SHOWN: Final = {
+    "steps": (
+        TerminalColumn("layer", "layer"),
+        TerminalColumn("role", "role"),
+        TerminalColumn("since", "from"),
+        TerminalColumn("step", "to"),
+        TerminalColumn("ratio_l1", "ratio L1"),
+        TerminalColumn("ratio_l2", "ratio L2"),
+        TerminalColumn("elementwise", "elementwise"),
+        TerminalColumn("cosine", "cosine"),
+        TerminalColumn("from_start", "from start"),
+        TerminalColumn("zeros", "zeros"),
+    ),
+    "layers": (
+        TerminalColumn("layer", "layer"),
+        TerminalColumn("role", "role"),
+        TerminalColumn("parameters", "parameters"),
+        TerminalColumn("ratio_l1_first", "first"),
+        TerminalColumn("ratio_l1_median", "median"),
+        TerminalColumn("ratio_l1_last", "last"),
+        TerminalColumn("from_start_last", "from start"),
+        TerminalColumn("cluster", "cluster"),
+        TerminalColumn("stopped_at", "stopped at"),
+        TerminalColumn("outlier", "outlier"),
+    ),
+    "clusters": (
+        TerminalColumn("cluster", "cluster"),
+        TerminalColumn("group", "group"),
+        TerminalColumn("size", "layers"),
+        TerminalColumn("ratio_l1_median", "median"),
+        TerminalColumn("ratio_l1_first", "first"),
+        TerminalColumn("ratio_l1_last", "last"),
+        TerminalColumn("silhouette", "silhouette"),
+        TerminalColumn("stability", "stability"),
+        TerminalColumn("stable", "stable"),
+    ),
+}
+"""What a table in the terminal shows; JSON and CSV have every field."""
+
+MEASURED: Final = Group.create_ordered("What is measured")
+TRENDS: Final = Group.create_ordered("Which layers move alike, which have stopped")
+WORK: Final = Group.create_ordered("How it is done")
+PRINTED: Final = Group.create_ordered("What comes out")
+
+PAIR: Final = 2
+LINE: Final = 1 << 24
+"""Bytes in which the first line of a record ends; it names every tensor."""
+
+
+def change(
+    *source: Source,
+    tensors: Annotated[Literal["weights", "all"], Parameter(group=MEASURED)] = "weights",
+    zero: Annotated[Literal["skip", "inf", "eps"], Parameter(group=MEASURED)] = "skip",
+    median: Annotated[bool, Parameter(negative=(), group=MEASURED)] = False,
+    pattern: Annotated[str | None, Parameter(group=MEASURED)] = None,
+    layout: Annotated[Layout, Parameter(group=MEASURED)] = None,
+    figure: Annotated[Literal["ratio_l1", "elementwise", "ratio_l2"], Parameter(group=TRENDS)] = "ratio_l1",
+    published: Annotated[bool, Parameter(negative=(), group=TRENDS)] = False,
+    clusters: Annotated[int | Choice | None, Parameter(group=TRENDS)] = None,
+    by_role: Annotated[bool, Parameter(negative=(), group=TRENDS)] = False,
+    scaling: Annotated[Scaling | None, Parameter(group=TRENDS)] = None,
+    outliers: Annotated[Outliers | None, Parameter(group=TRENDS)] = None,
+    method: Annotated[Method | None, Parameter(group=TRENDS)] = None,
+    below: Annotated[float, Parameter(validator=validators.Number(gt=0), group=TRENDS)] = 0.1,
+    records: Annotated[int, Parameter(validator=AT_LEAST_ONE, group=TRENDS)] = 5,
+    journal: Annotated[Path | None, Parameter(group=WORK)] = None,
+    forget: Annotated[bool, Parameter(negative=(), group=WORK)] = False,
+    jobs: Annotated[Jobs, Parameter(group=WORK)] = None,
+    backend: Annotated[BackendOption, Parameter(group=WORK)] = "threading",
+    seed: Annotated[Seed, Parameter(group=WORK)] = 0,
+    table: Annotated[TableName | None, Parameter(group=PRINTED)] = None,
+    format_: Annotated[FormatOption, Parameter(group=PRINTED)] = None,
+    output: Annotated[Output, Parameter(group=PRINTED)] = None,
+    quiet: Annotated[Quiet, Parameter(group=PRINTED)] = False,
+) -> int:
+    """Measure how much every layer changed, over a training run or between two checkpoints.
+
+    Args:
+        source: A run (a folder of checkpoints, a URL of one, hf://org/repo with its branches, or what a Recorder
+            wrote), or two checkpoints, the earlier first.
+        tensors: Weights (parameters with two axes or more), or all: biases, norms and running statistics too.
+        zero: What the elementwise ratio does with weights of 0: leave them out, be infinite as the paper's code, or
+            divide by 1e-8.
+        median: Also the median of elementwise ratios.
+        pattern: Where the step stands in the checkpoints' names: model_{step}.pt, or a regular expression.
+        figure: The figure whose curves are clustered.
+        published: Cluster with the paper's own steps.
+        clusters: How many clusters, or how their number is chosen: elbow, silhouette, bic (with --method mixture).
+        by_role: Cluster depthwise, pointwise, pointwise-linear and squeeze-excite layers each among themselves.
+        scaling: Of curves before they are clustered.
+        outliers: What is done with outliers: named and left out, replaced by the mean as published, or kept.
+        method: What clusters.
+        below: A layer has stopped when it changes less than this part of the median layer,
+        records: and does so for at least this many records, to the end.
+        journal: Keep results here as they come; in the user's cache if left out. An interrupted survey goes on from
+            it, and new checkpoints are added.
+        forget: Keep no journal, and use none.
+        table: Which rows to print; the steps, or where a person reads a table of a run, the layers.
+    """
+    check_output(output, format_, sources=1, pictures=True)
+    if not 1 <= len(source) <= PAIR:
+        message = f"change takes a run, or two checkpoints, not {len(source)} sources"
+        raise UsageError(message)
+    try:
+        analysis = Analysis(
+            figure=figure,
+            pipeline=_pipeline(published=published, scaling=scaling, outliers=outliers, method=method),
+            clusters=clusters,
+            by_role=by_role,
+            below=below,
+            records=records,
+            seed=seed,
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    with progress_bar("weight change", quiet=quiet) as progress:
+        if len(source) == PAIR:
+            before, after = (open_checkpoint(name, layout=layout) for name in source)
+            changes = compare(
+                before,
+                after,
+                tensors=tensors,
+                zero=zero,
+                median=median,
+                jobs=jobs,
+                backend=backend,
+                progress=progress,
+            )
+        elif _is_record(source[0]):
+            changes = analysed(read_records(source[0]), analysis)
+        else:
+            run = open_trajectory(source[0], pattern=pattern, layout=layout)
+            kept = None if forget else journal or _journal_of(source[0])
+            changes = survey(
+                run,
+                tensors=tensors,
+                zero=zero,
+                median=median,
+                journal=kept,
+                analysis=analysis,
+                jobs=jobs,
+                backend=backend,
+                progress=progress,
+            )
+    for note in changes.notes:
+        report(f"{changes.source}: {note}")
+    if table is None:
+        is_read = format_ == "table" or (format_ is None and output is None)
+        table = "layers" if is_read and len(changes.steps) > 1 else "steps"
+    print_results([changes], table, format_=format_, output=output, shown=SHOWN[table])
+    return 0
+
+
+def _pipeline(
+    *, published: bool, scaling: Scaling | None, outliers: Outliers | None, method: Method | None
+) -> Pipeline:
+    """The paper's steps or ours, with the options that were given."""
+    given = {"scaling": scaling, "outliers": outliers, "method": method}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    return replace(PUBLISHED if published else DEFAULT, **chosen)
+
+
+def _is_record(name: str) -> bool:
+    """Whether a source is what a `Recorder` wrote, by its first line or that of a process's file beside it."""
+    path = Path(name)
+    for file in (path, file_of_rank(path, 0)):
+        if file.is_file():
+            with file.open("rb") as opened:
+                line = parsed(opened.readline(LINE))
+            return line is not None and line.get("record") == RECORD
+    return False
+
+
+def _journal_of(run: str) -> Path | None:
+    """Where the user's cache keeps what was measured of a run on this disk; None for others."""
+    if not Path(run).is_dir():
+        return None
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    name = sha256(os.fsencode(Path(run).resolve())).hexdigest()[:24]
+    folder = cache / "weightatlas" / "change"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return folder / f"{name}.jsonl" if os.access(folder, os.W_OK) else None

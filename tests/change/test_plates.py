@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import weightatlas as wa
+from tests.change.example_changes import ROLES, depth_example, example, told
+from weightatlas.change.captions import clusters_method, curves_method
+from weightatlas.change.changes import Changes
+from weightatlas.change.pipeline import PUBLISHED
+from weightatlas.change.trends import trends
+from weightatlas.plate import Chart, Finding, Heading, Table
+
+WHOLE = ["layers", "curves", "heat-map", "map", "scree", "outliers", "stopped", "depth"]
+
+
+def figures(changes: Changes) -> dict[str, Table | Chart]:
+    return {plate.heading.key: plate for plate in changes.plates() if isinstance(plate, Table | Chart)}
+
+
+def headings(changes: Changes) -> list[Heading]:
+    return [figure.heading for figure in figures(changes).values()]
+
+
+def whole(**options: Any) -> Changes:
+    changes = example(16, 9, stopped={3: 2}, **options)
+    return told(changes, alone=[3], replaced={5: (3, 4)}, depth=depth_example())
+
+
+@pytest.mark.parametrize(
+    ("changes", "keys"),
+    [
+        (whole(), WHOLE),
+        (told(example(3, 8, groups=1), groups=1), ["layers", "curves", "heat-map", "scree", "stopped"]),
+        (example(6, 3), ["layers", "curves", "heat-map"]),
+        (example(6, 1), ["layers", "pair"]),
+        (example(2, 1, missing={(0, 0): "gone", (1, 0): "gone"}), ["layers"]),
+    ],
+)
+def test_a_run_has_the_plates_that_it_can_fill(changes: Changes, keys: list[str], tmp_path: Path) -> None:
+    assert list(figures(changes)) == keys
+    page = wa.write_atlas(changes, tmp_path / "atlas.html").read_text(encoding="utf-8")
+    assert all(heading.title in page.replace("&#39;", "'") for heading in headings(changes))
+
+
+@pytest.mark.parametrize("changes", [whole(), whole(roles=ROLES), example(6, 1)])
+def test_findings_lead_to_plates_that_are_there(changes: Changes) -> None:
+    keys = {"", *figures(changes)}
+    assert all(plate.plate in keys for plate in changes.plates() if isinstance(plate, Finding))
+
+
+def test_every_plate_says_how_to_read_it_and_how_it_was_made() -> None:
+    for heading in headings(whole()):
+        assert heading.reading.endswith(".")
+        assert heading.method.endswith(".")
+        assert heading.title
+        assert not heading.title.endswith(".")
+    with_null = {heading.key for heading in headings(whole()) if heading.null}
+    assert with_null == {"map", "scree", "depth"}
+
+
+def test_the_table_marks_layers_that_have_stopped() -> None:
+    table = figures(whole())["layers"]
+    assert isinstance(table, Table)
+    assert [row["layer"] for row, mark in zip(table.rows, table.marked, strict=True) if mark] == ["block1.conv1"]
+    none = figures(told(example(6, 8)))["layers"]
+    assert isinstance(none, Table)
+    assert none.marked == ()
+
+
+def test_all_charts_have_their_data() -> None:
+    assert all(figure.rows for figure in figures(whole()).values())
+
+
+def test_what_was_put_together_is_said() -> None:
+    assert "neighbouring steps" not in curves_method(example(30, 20))
+    assert "Up to 10 neighbouring steps" in curves_method(example(300, 200))
+
+
+def test_checkpoints_unevenly_apart_are_said_to_be() -> None:
+    changes = example(6, 4)
+    uneven = Changes(changes.source, "step", (1, 2, 4, 8), (0, 1, 2, 4), changes.layers)
+    assert "Checkpoints lie 1 to 4 steps apart" in curves_method(uneven)
+    assert "apart" not in curves_method(changes)
+
+
+def test_the_method_names_the_steps_that_were_taken() -> None:
+    changes = example(12, 8)
+    found = trends(changes.curves(), names=changes.names, pipeline=PUBLISHED, clusters=2)
+    text = clusters_method(found)
+    assert "The first and the last layer are left out. Curves as they are. k-means (k-means++) on the curves." in text
+    assert "as asked for" in text
