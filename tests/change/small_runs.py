@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,11 @@ if TYPE_CHECKING:
 Weights = dict[str, torch.Tensor]
 
 SHAPES = {"conv1.weight": (8, 3, 5, 5), "conv2.weight": (9, 8, 3, 3), "fc.weight": (33, 40), "fc.bias": (33,)}
+STEPS = (0, 1, 2, 3)
+WEIGHTS = tuple(name for name in SHAPES if not name.endswith("bias"))
+BYTES = 4 * sum(math.prod(SHAPES[name]) for name in WEIGHTS)
+"""Bytes that are measured of each checkpoint, of float32."""
+
 FIGURES = ("ratio_l1", "elementwise", "ratio_l2", "cosine", "from_start", "angle_from_start", "zeros")
 
 
@@ -137,3 +143,8 @@ def when_done(parts: int, act: Callable[[], object]) -> Progress:
             act()
 
     return progress
+
+
+def kept(folder: Path) -> Path:
+    """Where a test keeps its journal: not among the checkpoints."""
+    return folder.parent / f"{folder.name}.journal"

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+import json
 import math
 
 import numpy as np
@@ -43,14 +45,13 @@ def test_whole_ticks_are_whole_even_and_few(first: int, more: int) -> None:
     ticks = whole_ticks(first, first + more)
     assert len(ticks) <= 13
     assert all(first <= tick <= first + more for tick in ticks)
-    assert len({later - sooner for sooner, later in zip(ticks, ticks[1:], strict=False)}) <= 1
+    assert len({later - sooner for sooner, later in itertools.pairwise(ticks)}) <= 1
 
 
 def test_steps_spread_by_their_logarithm_lie_on_such_an_axis() -> None:
-    log = step_axis([1, 2, 4, 8, 16, 32, 64, 128], "step").to_dict()
-    even = step_axis(list(range(1, 129)), "step").to_dict()
-    assert log["scale"]["type"] == "log"
-    assert "type" not in even["scale"]
+    log, even = step_axis([1, 2, 4, 8, 16, 32, 64, 128], "step"), step_axis(list(range(1, 129)), "step")
+    assert '"type": "log"' in json.dumps(log.to_dict())
+    assert '"type": "log"' not in json.dumps(even.to_dict())
 
 
 @settings(max_examples=40)

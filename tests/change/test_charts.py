@@ -1,8 +1,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -10,21 +9,28 @@ import vl_convert
 
 from tests.change.example_changes import ROLES, depth_example, example, told
 from weightatlas import palette
-from weightatlas.change.changes import Changes
 from weightatlas.change.charts import curves_chart, curves_rows, pair_chart
 from weightatlas.change.cluster_charts import scree_chart
 from weightatlas.change.cluster_map import map_chart, map_rows
 from weightatlas.change.heat_map import colour_reach, heat_map, heat_map_rows, over_median
 from weightatlas.change.layer_charts import depth_chart, depth_rows, stopped_chart
 from weightatlas.change.outlier_chart import outliers_chart, outlying
+from weightatlas.change.pipeline import Pipeline
 from weightatlas.change.trends import trends
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import altair as alt
+
+    from weightatlas.change.changes import Changes
 
 HEAVIEST = 150_000
 """Characters that one chart's specification may have."""
 
 
-def told_run(layers: int = 12, steps: int = 9, **options: Any) -> Changes:
-    changes = example(layers, steps, stopped={3: 2}, missing={(1, 2): "gone"}, **options)
+def told_run(layers: int = 12, steps: int = 9, *, every: int = 1) -> Changes:
+    changes = example(layers, steps, stopped={3: 2}, missing={(1, 2): "gone"}, every=every)
     return told(changes, alone=[3], replaced={5: (3, 4)}, depth=depth_example())
 
 
@@ -44,13 +50,13 @@ def every_chart(changes: Changes) -> dict[str, Any]:
     }
 
 
-def vega_data(chart: Any) -> dict[str, list[dict[str, Any]]]:
+def vega_data(chart: alt.TopLevelMixin) -> dict[str, list[dict[str, Any]]]:
     """The data of a chart, by the names Vega-Lite gives them."""
     compiled = vl_convert.vegalite_to_vega(json.dumps(chart.to_dict()))
     return {source["name"]: source["values"] for source in compiled["data"] if "values" in source}
 
 
-def colours(part: Any) -> set[str]:
+def colours(part: object) -> set[str]:
     """Every colour in a specification, its data left out."""
     if isinstance(part, str):
         return {part} if part.startswith("#") else set()
@@ -76,7 +82,7 @@ def test_charts_are_drawn_in_the_colours_of_the_house() -> None:
 
 
 def test_a_large_run_makes_light_charts_with_all_its_layers() -> None:
-    changes = told_run(300, 200, every=500, groups=2)
+    changes = told_run(300, 200, every=500)
     for name, chart in every_chart(changes).items():
         assert len(json.dumps(chart.to_dict())) < HEAVIEST, name
     rows = curves_rows(changes)
@@ -87,7 +93,7 @@ def test_a_large_run_makes_light_charts_with_all_its_layers() -> None:
 def test_a_run_of_very_many_layers_joins_neighbours_in_the_heat_map() -> None:
     rows = heat_map_rows(example(1200, 40))
     assert len(rows) * (len(rows[0]) - 1) <= 6000
-    assert rows[0]["layer"] == "block0.conv0 to block1.conv0"
+    assert rows[0]["layer"] == "block0.conv0 to block0.conv1"
 
 
 def test_cells_hold_the_change_and_empty_ones_stay_empty() -> None:
@@ -102,10 +108,16 @@ def test_cells_hold_the_change_and_empty_ones_stay_empty() -> None:
 
 
 def test_relative_cells_are_over_the_median_layer_of_their_step() -> None:
-    curves = np.array([[1.0, 2.0, 0.0], [3.0, 4.0, 0.0], [5.0, np.nan, 7.0]])
-    np.testing.assert_allclose(
-        over_median(curves), [[1 / 3, 2 / 3, np.nan], [1, 4 / 3, np.nan], [5 / 3, np.nan, np.nan]]
-    )
+    changes = example(3, 3)
+    for layer, values in zip(changes.layers, ([1.0, 2.0, 0.0], [3.0, 4.0, 0.0], [5.0, np.nan, 7.0]), strict=True):
+        layer.figures["ratio_l1"][:] = values
+    np.testing.assert_allclose(over_median(changes), [[1 / 3, 2 / 3, 0], [1, 4 / 3, 0], [5 / 3, np.nan, 1]])
+
+
+def test_relative_cells_have_the_measure_that_layers_are_judged_by() -> None:
+    changes = told(example(6, 8))
+    assert changes.stopped is not None
+    np.testing.assert_allclose(over_median(changes), changes.stopped.relative)
 
 
 @pytest.mark.parametrize(("most", "reach"), [(1.1, 2.0), (3.0, 5.0), (400.0, 10.0)])
@@ -192,6 +204,6 @@ def test_the_figure_of_a_paper_is_saved(tmp_path: Path) -> None:
 
 def test_what_the_analysis_finds_can_be_drawn() -> None:
     changes = example(16, 10, groups=2)
-    found = trends(changes.curves(), names=changes.names)
+    found = trends(changes.curves(), names=changes.names, pipeline=Pipeline(nulls=9, resamples=4, inits=5))
     assert vl_convert.vegalite_to_svg(json.dumps(map_chart(found).to_dict())).startswith("<svg")
     assert vl_convert.vegalite_to_svg(json.dumps(scree_chart(found).to_dict())).startswith("<svg")

@@ -148,12 +148,13 @@ def test_rounded_weights_that_stand_still_show_no_change(make: Make) -> None:
 @pytest.mark.parametrize("make", KINDS)
 def test_rounding_leaves_the_relative_change_right_on_average(make: Make) -> None:
     weight = nn.Parameter(torch.randn(1000, 500, generator=torch.Generator().manual_seed(0)))
-    kept = make(parts_of([weight]), torch.bfloat16)
+    kept = make(parts_of([weight]), torch.bfloat16, with_start=True)
     before = weight.detach().clone()
     weight.data += 1e-4 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(1))  # grid: about 4e-3
-    exact = change_statistics(before, weight.detach())
-    found = figures(kept.record()().sums[0], weight.numel())
+    exact = change_statistics(before, weight.detach(), start=before)
+    found = figures(kept.record()().sums[0], weight.numel(), with_start=True)
     assert found.ratio_l1 == pytest.approx(exact["ratio_l1"], rel=0.02)
+    assert found.from_start == pytest.approx(exact["from_start"], rel=0.02)
     assert found.ratio_l2 > 3 * exact["ratio_l2"]  # why the recorder leaves it out
 
 

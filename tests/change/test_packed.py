@@ -27,9 +27,30 @@ def test_without_bins_there_are_none() -> None:
     assert Packed.of(Measured(np.zeros(SUMS))).unpacked().bins is None
 
 
+@pytest.mark.parametrize("places", [[], [0], [BINS - 1], [0, BINS - 1], [7, 9]])
+def test_bins_at_the_ends_come_back(places: list[int]) -> None:
+    bins = np.zeros(BINS, dtype=np.int64)
+    bins[places] = 2**40
+    found = Packed.of(Measured(np.zeros(SUMS), bins)).unpacked().bins
+    np.testing.assert_array_equal(found, bins)
+
+
+def numbers(*values: int) -> bytes:
+    return zlib.compress(np.array(values, dtype="<i8").tobytes())
+
+
 @pytest.mark.parametrize(
     "bins",
-    [b"", b"no zlib", zlib.compress(bytes(8 * (BINS - 1))), zlib.compress(bytes(8 * BINS + 8)), zlib.compress(b"odd")],
+    [
+        b"",
+        b"no zlib",
+        numbers(),
+        numbers(-1, 1),
+        numbers(BINS, 1),
+        numbers(*range(BINS + 2)),
+        zlib.compress(b"odd"),
+        numbers(0, 1)[:-5],
+    ],
 )
 def test_other_bins_are_refused(bins: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - of zlib or our own

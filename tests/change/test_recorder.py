@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from tests.change.trained import LAYERS, MOVES, network, update, updates
-from weightatlas.change import kept_groups
+from weightatlas.change import kept_groups, local_parts
 from weightatlas.change.alerts import WeightChangeWarning
 from weightatlas.change.device_kept import DeviceKept
 from weightatlas.change.recorder import Recorder
@@ -185,8 +185,9 @@ def test_a_layer_that_stops_is_warned_of_once(path: Path) -> None:
         update(model, frozen=("4",))
         recorder.step(2)
         update(model, frozen=("4",))
-        with pytest.warns(WeightChangeWarning, match="4 has stopped learning at step 2"):
+        with pytest.warns(WeightChangeWarning, match="4 has stopped learning at step 2") as caught:
             recorder.step(3)
+    assert caught[0].filename == __file__
 
 
 def test_weights_rounded_to_be_kept_have_only_the_figures_that_stay_right(path: Path) -> None:
@@ -279,6 +280,17 @@ def test_a_full_disk_ends_the_recording_and_not_the_training(path: Path) -> None
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
         signal.signal(signal.SIGXFSZ, handler)
     assert read_records(path).curves()[:, 0].tolist() == pytest.approx([*MOVES.values()])
+
+
+def test_a_model_that_is_sharded_later_ends_the_recording_and_not_the_training(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = network()
+    with Recorder(model, path) as recorder:
+        monkeypatch.setattr(local_parts, "is_dtensor", lambda _: True)
+        with pytest.warns(WeightChangeWarning, match="make the recorder after fully_shard"):
+            recorder.step(1)
+        assert recorder.step(2) is None
 
 
 KILLED = """

@@ -83,4 +83,4 @@ def test_clusters_hold_every_layer_once() -> None:
 
 def test_a_run_too_short_for_clusters_says_so() -> None:
     (row,) = example(4, 2).rows("clusters")
-    assert row["skipped"] == "two steps: too few to tell which layers move alike"
+    assert row["skipped"] == "three checkpoints: too few to tell which layers move alike"

@@ -15,7 +15,7 @@ from tests.change.planted_curves import no_groups, planted_groups
 from weightatlas.change.pipeline import DEFAULT, PUBLISHED, Pipeline
 from weightatlas.change.trends import Trends, trends
 
-FAST = replace(DEFAULT, nulls=19, resamples=4, inits=10)
+FAST = replace(DEFAULT, nulls=19, resamples=3, inits=5, largest=5)
 
 
 def clusters_of(found: Trends) -> list[int]:
@@ -71,8 +71,8 @@ def test_the_published_steps_are_those_of_the_notebooks() -> None:
 
 
 def test_curves_without_groups_are_said_to_be_not_stable() -> None:
-    found = [trends(no_groups(seed=seed), pipeline=FAST).groups[0] for seed in range(6)]
-    assert sum(group.stable for group in found) <= 2
+    found = [trends(no_groups(16, 8, seed=seed), pipeline=FAST).groups[0] for seed in range(5)]
+    assert sum(group.stable for group in found) <= 1
     assert all(group.clusters for group in found)
 
 
@@ -86,7 +86,7 @@ def test_clusters_are_numbered_by_their_change() -> None:
         assert {found.layers[layer].cluster for layer in cluster.layers} == {cluster.number}
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(st.permutations(range(14)))
 def test_the_order_of_the_layers_changes_nothing(order: list[int]) -> None:
     curves = planted_groups((6, 5, 3), spikes=2)[0]
@@ -101,9 +101,9 @@ def test_the_order_of_the_layers_changes_nothing(order: list[int]) -> None:
 
 def test_the_seed_settles_everything_and_global_generators_stay() -> None:
     curves = no_groups()
-    state = np.random.get_state()[1]  # noqa: NPY002 - the global generator is what must stay
+    state = str(np.random.get_state())  # noqa: NPY002 - the global generator is what must stay
     first, second = trends(curves, pipeline=FAST, seed=7), trends(curves, pipeline=FAST, seed=7)
-    np.testing.assert_array_equal(state, np.random.get_state()[1])  # noqa: NPY002
+    assert str(np.random.get_state()) == state  # noqa: NPY002
     assert first.layers == second.layers
     assert first.groups[0].stability is not None
     assert second.groups[0].stability is not None

@@ -61,11 +61,11 @@ def uneven(changes: Changes) -> str:
 
 def heat_map_reading(changes: Changes) -> str:
     """How to read layers against steps."""
-    reach = colour_reach(thinned(over_median(changes.curves(changes.figure))).values)
+    reach = colour_reach(thinned(over_median(changes)).values)
     part = {2: "half", 5: "a fifth", 10: "a tenth"}[int(reach)]
     text = (
-        "A row a layer, from the input down; a column a step. White changes as the median layer of the step does, the "
-        f"accent more, blue less; the colours end at {reach:g} times and {part} of it."
+        f"A row a layer, from the input down; a column a step. White changes as the median of the layers that move "
+        f"does, the accent more, blue less; the colours end at {reach:g} times and {part} of it."
     )
     if not np.isfinite(changes.curves(changes.figure)).all():
         text = f"{text} Crossed cells have no figures."
@@ -77,7 +77,7 @@ def heat_map_reading(changes: Changes) -> str:
 def heat_map_method(changes: Changes) -> str:
     """How its cells were computed."""
     thin = thinned(changes.curves(changes.figure))
-    text = f"{FORMULAS[changes.figure]} Each value is divided by the median over the layers at its step."
+    text = f"{FORMULAS[changes.figure]} Each value is divided by the median of the layers that move at its step."
     return " ".join(part for part in (text, _together(thin.steps_together), _joined(thin.layers_together)) if part)
 
 

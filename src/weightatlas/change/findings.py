@@ -44,8 +44,8 @@ def layers_title(changes: Changes) -> str:
     layers = counted(len(changes.layers), "layer")
     if not math.isfinite(typical):
         return f"{capitalized(layers)}, and no change that could be measured"
-    over = span(changes)
-    return f"{capitalized(layers)} {over}: the one in the middle changes by {amount(typical)}{_each(changes)}"
+    next_one = "" if len(changes.steps) == 1 else " from one to the next"
+    return f"{capitalized(layers)} {span(changes)}: the one in the middle changes by {amount(typical)}{next_one}"
 
 
 def stopped_title(changes: Changes) -> str:
@@ -127,11 +127,16 @@ def span(changes: Changes) -> str:
     """What the run reaches over."""
     if len(changes.steps) == 1:
         return "between two checkpoints"
-    return f"over {counted(len(changes.steps), 'step')}, to {moment(changes, changes.steps[-1])}"
+    return f"over {checkpoints(changes)}, to {moment(changes, changes.steps[-1])}"
+
+
+def checkpoints(changes: Changes) -> str:
+    """How many checkpoints were compared."""
+    return counted(len(changes.steps) + 1, "checkpoint")
 
 
 def _each(changes: Changes) -> str:
-    return "" if len(changes.steps) == 1 else " a step"
+    return "" if len(changes.steps) == 1 else " from one checkpoint to the next"
 
 
 def _typical(changes: Changes) -> float:
@@ -144,7 +149,8 @@ def _stopped_findings(changes: Changes) -> list[Finding]:
     if stopped is None:
         return []
     found = _in_order(stopped)
-    evidence = [f"stopped is below {stopped.below:g} of the layers that move, {stopped.records} records or more"]
+    bound = f"below {stopped.below:g} of the layers that move for {stopped.records} records or more, to the end"
+    evidence = [bound if found else f"none stays {bound}"]
     if len(found) > NAMED:
         evidence = [*(f"{name} since {moment(changes, since)}" for since, name in found[:NAMED]), *evidence]
     findings = [Finding(f"{stopped_title(changes)}.", tuple(evidence), "stopped", 1.0 if found else 0.7)]
@@ -169,8 +175,11 @@ def _range_finding(changes: Changes) -> Finding:
     most, least = (int(known[pick(middles[known])]) for pick in (np.argmax, np.argmin))
     names = changes.names
     each = _each(changes)
-    if len(known) == 1 or middles[most] == middles[least]:
-        statement = f"{names[most]} changes by {amount(middles[most])}{each}."
+    if not middles[most]:
+        statement = "No layer changes at all." if len(known) > 1 else f"{names[most]} does not change at all."
+    elif middles[most] == middles[least]:
+        subject = "All layers change" if len(known) > 1 else f"{names[most]} changes"
+        statement = f"{subject} by {amount(middles[most])}{each}."
     else:
         statement = (
             f"Layers change by {amount(middles[least])} ({names[least]}) to {amount(middles[most])} "
@@ -203,6 +212,8 @@ def _cluster_findings(changes: Changes) -> list[Finding]:
 
 def _group_title(group: LayerGroup) -> str:
     count = len(group.clusters)
+    if count < 2 and group.scree is None:
+        return f"Layers are {group.chosen}"
     if count < 2:
         return f"All layers move alike: {group.chosen}"
     if group.stability is None:
@@ -243,7 +254,7 @@ def _left_out_findings(changes: Changes) -> list[Finding]:
     findings = []
     if reasons:
         layers = sum(bool(layer.reasons) for layer in changes.layers)
-        steps = counted(len(reasons), "step")
+        steps = counted(len(reasons), "checkpoint")
         statement = f"{capitalized(counted(layers, 'layer'))} could not be measured at {steps}."
         findings.append(Finding(statement, _most_frequent(reasons), "layers", 0.45))
     if changes.skipped:
@@ -272,5 +283,5 @@ def _too_short(changes: Changes) -> Finding | None:
         missing.append("which have stopped")
     if not missing:
         return None
-    statement = f"{capitalized(counted(len(changes.steps), 'step'))} cannot tell {' or '.join(missing)}."
+    statement = f"{capitalized(checkpoints(changes))} cannot tell {' or '.join(missing)}."
     return Finding(statement, ("more checkpoints can",), "", 0.3)

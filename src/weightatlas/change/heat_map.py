@@ -33,6 +33,8 @@ ENDS: Final = (2.0, 98.0)
 SPAN: Final = 300.0
 """How many times the change at the palest colour the darkest may be: more, and a few still layers would take them all.
 """
+NOTHING: Final = 1e-12
+"""What no change at all counts as on a logarithmic scale: it has the colour at its end."""
 REACHES: Final = (2.0, 5.0, 10.0)
 """How far from the median the colours may go; a layer that has stopped lies below a tenth of it."""
 THICK: Final = 6
@@ -51,8 +53,7 @@ def heat_map(changes: Changes, *, relative: bool = False) -> alt.LayerChart:
         changes: of a run.
         relative: colour by the ratio to the median layer of each step, which takes out what all layers do together.
     """
-    curves = changes.curves(changes.figure)
-    thin = thinned(over_median(curves) if relative else curves)
+    thin = thinned(over_median(changes) if relative else changes.curves(changes.figure))
     texts = step_texts(changes.steps, thin)
     labels = [row_name(changes, row) for row in thin.rows]
     height = max(1, min(ROW, TALLEST // max(len(labels), 1))) * len(labels)
@@ -66,7 +67,9 @@ def heat_map(changes: Changes, *, relative: bool = False) -> alt.LayerChart:
     across = alt.Scale(domain=texts, padding=0, round=True)
     x = alt.X("step:O", title=changes.unit, sort=None, axis=_step_axis(texts), scale=across)
     flat = inline(rows).transform_flatten(["column", "ratio"])
-    base = flat.transform_calculate(step=f"{json.dumps(texts)}[datum.column]").encode(x=x, y=y)
+    base = flat.transform_calculate(
+        step=f"{json.dumps(texts)}[datum.column]", seen=f"max(datum.ratio, {NOTHING})"
+    ).encode(x=x, y=y)
     tooltip = ["layer:N", "step:N", alt.Tooltip("ratio:Q", title="change", format=".3~g")]
     known = base.transform_filter("isValid(datum.ratio)")
     cells = known.mark_rect().encode(color=_colour(thin.values, relative), tooltip=tooltip)
@@ -80,8 +83,7 @@ def heat_map(changes: Changes, *, relative: bool = False) -> alt.LayerChart:
 
 def heat_map_rows(changes: Changes, *, relative: bool = False) -> list[dict[str, Any]]:
     """The data behind it: a plain table, a row a layer and a column a step."""
-    curves = changes.curves(changes.figure)
-    thin = thinned(over_median(curves) if relative else curves)
+    thin = thinned(over_median(changes) if relative else changes.curves(changes.figure))
     texts = step_texts(changes.steps, thin)
     return [
         {"layer": row_name(changes, row)} | dict(zip(texts, short_list(values, 3), strict=True))
@@ -89,9 +91,16 @@ def heat_map_rows(changes: Changes, *, relative: bool = False) -> list[dict[str,
     ]
 
 
-def over_median(curves: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Every change over that of the median layer of its step; NaN where that is 0 or not known."""
-    middle = median(curves, 0)
+def over_median(changes: Changes) -> npt.NDArray[np.float64]:
+    """Every change over that of the median layer that moves at its step; NaN where none does or it is not known.
+
+    Where it is known which layers have stopped, the median is the one that they were judged by.
+    """
+    curves = changes.curves(changes.figure)
+    if changes.stopped is not None and changes.figure == "ratio_l1":
+        middle = changes.stopped.reference
+    else:
+        middle = median(np.where(curves > 0, curves, np.nan), 0)
     ratios: npt.NDArray[np.float64] = np.divide(curves, middle, out=np.full(curves.shape, np.nan), where=middle > 0)
     return ratios
 
@@ -156,7 +165,7 @@ def _colour(values: npt.NDArray[np.float64], relative: bool) -> alt.Color:
         values=ticks,
         tickCount=len(ticks),
     )
-    return alt.Color("ratio:Q", title=title, scale=scale, legend=legend)
+    return alt.Color("seen:Q", title=title, scale=scale, legend=legend)
 
 
 def _stopped_marks(changes: Changes, thin: Thinned, texts: Sequence[str], y: alt.Y, mark: str) -> list[alt.Chart]:

@@ -103,7 +103,22 @@ _KNOWN: Final[dict[str, tuple[str, ...]]] = {
 }
 
 DEFAULT: Final = Pipeline()
-"""What works better than the published steps on planted groups: see the figures in `trends`."""
+"""What works better than the published steps on planted groups.
+
+Tables of 32 to 37 layers x 25 records with noise of 20 % and a cosine schedule, five of each kind; mean adjusted Rand
+index with the number of clusters given / chosen, where the published steps choose by the elbow:
+
+| planted groups | default | published |
+|---|---|---|
+| fade, stay, rise | 1.00 / 1.00 | .89 / .58 |
+| the same, six values 30 times too large | 1.00 / 1.00 | .89 / .59 |
+| four levels, six values 30 times too large | 1.00 / 1.00 | .67 / .77 |
+| one level, three shapes | 1.00 / .86 | .42 / .54 |
+| some layers freeze half-way | 1.00 / 1.00 | 1.00 / 1.00 |
+
+The logarithm gives the groups (1.00 with the number given, in either space); two principal components give the number:
+on whole curves the silhouette takes too few clusters (.47 to .95 chosen).
+"""
 
 PUBLISHED: Final = Pipeline(
     missing="biased-mean",

@@ -137,9 +137,7 @@ def _curves_title(changes: Changes) -> str:
     if len(known) < 2 or known[0] == known[-1] or captions.uneven(changes):
         return f"Change {span(changes)}"
     way = "falls" if known[-1] < known[0] else "rises"
-    return (
-        f"The median layer's change {way} from {amount(known[0])} at the first step to {amount(known[-1])} at the last"
-    )
+    return f"The median layer's change {way} from {amount(known[0])} at first to {amount(known[-1])} at last"
 
 
 def _heat_map(changes: Changes) -> Chart:
@@ -200,7 +198,7 @@ def _clusters(changes: Changes, trends: Trends) -> list[Plate]:
                     reading=(
                         "Left: the squared distance to cluster centres that is left with so many clusters, on the "
                         "curves and on two components. Middle: how far apart clusters would lie. The ring is the "
-                        "number taken. Right: whether they are found again; grey holds 95 % of tables without groups, "
+                        "number taken. Right: whether they are found again; grey holds 95% of tables without groups, "
                         "and a dot in the accent says that the clustering is stable."
                     ),
                     method=(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -92,8 +93,8 @@ def stability(
     points = _space(curves, pipeline)
     inits = _agreement_of_starts(points, labels, pipeline, seed)
     resampled, jaccard = _over_subsets(points, labels, pipeline, generator)
-    nulls = [without_groups(curves, generator, even=even) for even in (False, True) for _ in range(pipeline.nulls)]
-    figures = np.array([_figures_of(table, clusters, pipeline, generator) for table in [curves, *nulls]])
+    nulls = (without_groups(curves, generator, even=even) for even in (False, True) for _ in range(pipeline.nulls))
+    figures = np.array([_figures_of(table, clusters, pipeline, generator) for table in chain([curves], nulls)])
     gaussian, evenly = figures[: pipeline.nulls + 1], np.delete(figures, slice(1, pipeline.nulls + 1), axis=0)
     p = max(_p_value(gaussian), _p_value(evenly))
     found = Stability(

@@ -111,7 +111,7 @@ def clusters_rows(changes: Changes) -> Iterator[Row]:
     """One row a cluster: its layers, how much they move, and how far it can be trusted."""
     trends = changes.trends
     if trends is None:
-        yield {"skipped": f"{counted(len(changes.steps), 'step')}: too few to tell which layers move alike"}
+        yield {"skipped": f"{counted(len(changes.steps) + 1, 'checkpoint')}: too few to tell which layers move alike"}
         return
     curves = changes.curves()
     for group in trends.groups:

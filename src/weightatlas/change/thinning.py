@@ -59,9 +59,9 @@ def thinned(curves: npt.NDArray[np.float64], *, cells: int = CELLS, join_layers:
         join_layers: whether layers may be put together; else `FEWEST` steps of every layer are the least.
 
     Example:
-        >>> thin = thinned(np.arange(24.0).reshape(2, 12), cells=8)
-        >>> thin.values.tolist(), thin.steps_together
-        ([[1.0, 4.0, 7.0, 10.0], [13.0, 16.0, 19.0, 22.0]], 3)
+        >>> thin = thinned(np.arange(48.0).reshape(2, 24), cells=24)
+        >>> thin.values[0, :3].tolist(), thin.values.shape, thin.steps_together
+        ([0.5, 2.5, 4.5], (2, 12), 2)
     """
     layers, steps = curves.shape
     columns = pieces(steps, min(steps, max(cells // max(layers, 1), FEWEST)))

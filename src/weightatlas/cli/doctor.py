@@ -32,6 +32,7 @@ PURPOSES: Final = {
     "jaxtyping": "shapes in signatures",
     "jinja2": "the page",
     "joblib": "parallel work",
+    "lightning": "the recorder in a Lightning Trainer",
     "lightning-fabric": "training",
     "numba": "fast loops",
     "numpy": "arrays",

@@ -7,7 +7,7 @@ import pytest
 from tests.lab.experiments.changes_for_tests import made
 from weightatlas.atlas import write_atlas
 from weightatlas.lab.experiments.change_charts import MOST_POINTS, layer_rows, recruitment_chart, third_rows
-from weightatlas.lab.experiments.change_findings import change_findings, recruitment_title
+from weightatlas.lab.experiments.change_findings import change_findings, layers_title, recruitment_title
 from weightatlas.lab.experiments.weight_change import PRESETS
 from weightatlas.plate import Chart, Finding, Table
 
@@ -34,8 +34,10 @@ def test_findings_say_what_was_planted(result: ChangeExperimentResult) -> None:
     )
     statements = " ".join(finding.statement for finding in change_findings(result))
     assert "follows the size of layers more closely than equation 1 in six of six variants" in statements
+    assert "change by a larger part of them in six of six variants, whatever is learned" in statements
     assert "later layers change more in none of six variants, and less in none" in statements
     assert "in none of six variants." in statements
+    assert layers_title(result) == "Layers whose weights start smaller change more, in six of six variants"
     assert recruitment_title(result) == "One of three more complex tasks recruits later layers more, by equation 1"
 
 

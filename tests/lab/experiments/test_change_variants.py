@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from weightatlas.data import Augmentation
 from weightatlas.lab import Configuration, Recipe
 from weightatlas.lab.experiments.change_measures import MEASURES
 from weightatlas.lab.experiments.change_variants import of_language, of_network, of_scenes, on_task
-from weightatlas.lab.experiments.experiment import Variant
+
+if TYPE_CHECKING:
+    from weightatlas.lab.experiments.experiment import Variant
 
 BASE = Configuration(
     model="weightatlas:resnet18-cifar?width=0.125",

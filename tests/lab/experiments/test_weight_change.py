@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,7 @@ from weightatlas.errors import SourceError
 from weightatlas.evaluation import open_model
 from weightatlas.lab.devices import Devices
 from weightatlas.lab.experiments.catalogue import open_experiment
+from weightatlas.lab.experiments.change_measures import ANALYSIS
 from weightatlas.lab.experiments.change_paper import TABLE_2
 from weightatlas.lab.experiments.matrix import run_experiment
 from weightatlas.lab.experiments.weight_change import PRESETS, quick
@@ -85,7 +87,8 @@ def test_the_paper_s_networks_have_its_sizes() -> None:
 
 @pytest.mark.slow
 def test_efficientnet_has_the_paper_s_layers_by_their_roles() -> None:
-    pytest.importorskip("timm")
+    if find_spec("timm") is None:
+        pytest.skip("timm is not installed")
     model = next(
         variant.configuration.model
         for variant in PRESETS["paper"](ALL).variants
@@ -97,7 +100,9 @@ def test_efficientnet_has_the_paper_s_layers_by_their_roles() -> None:
 
 
 @pytest.mark.slow
-def test_the_quick_preset_runs_from_end_to_end(tmp_path: Path) -> None:
+def test_the_quick_preset_runs_from_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline = replace(ANALYSIS.pipeline, nulls=2, inits=3, resamples=2)
+    monkeypatch.setattr("weightatlas.lab.experiments.change_measures.ANALYSIS", replace(ANALYSIS, pipeline=pipeline))
     made = quick(seeds=(1,))
     short = tuple(
         replace(

@@ -16,7 +16,8 @@ Signature = frozenset[tuple[str, str, tuple[int, ...]]]
 """Layer, parameter and shape of every tensor."""
 
 SHARED: Final = 0.9
-"""The least part of all tensors that checkpoints of one network share: a buffer or a tied tensor may come and go."""
+"""The least part of all tensors that checkpoints of one network share, shapes included: a buffer or a tied tensor may
+come and go, a vocabulary grow."""
 
 DISTINCT: Final = 64
 """The most networks that are compared each with each."""
@@ -77,10 +78,9 @@ def difference(found: Signature, reference: Signature) -> str:
 
 
 def is_same_network(found: Signature, reference: Signature) -> bool:
-    """Whether two signatures are of one network: no shape differs, and nearly all tensors are in both."""
-    names, others = {tensor[:2] for tensor in found}, {tensor[:2] for tensor in reference}
-    both = found & reference
-    return len(both) == len(names & others) and len(both) >= SHARED * len(found | reference)
+    """Whether two signatures are of one network: nearly all tensors are in both, with the same shapes."""
+    names = {tensor[:2] for tensor in found | reference}
+    return len(found & reference) >= SHARED * len(names)
 
 
 def _first(tensors: Sequence[tuple[str, str]]) -> str:

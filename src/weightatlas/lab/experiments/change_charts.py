@@ -116,7 +116,7 @@ def _along(rows: Sequence[Mapping[str, Any]], network: str, figure: str) -> alt.
         y=alt.Y(
             f"{figure}:Q",
             title=f"typical change, {LABELS[figure]}",
-            scale=alt.Scale(type="log"),
+            scale=alt.Scale(type="log", nice=False, padding=8),
             axis=alt.Axis(format="~g", tickCount=5),
         ),
         color=alt.Color(

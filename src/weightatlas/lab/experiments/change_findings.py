@@ -18,13 +18,14 @@ if TYPE_CHECKING:
 
 def change_findings(result: ChangeExperimentResult) -> list[Finding]:
     """One sentence for each question of the experiment that its runs answer."""
-    found = [make(result) for make in (_recruited, _sized, _deeper, _clustered)]
+    items = result.comparisons
+    found = (_recruited(items), _sized(result, items), _scaled(items), _deeper(items), _clustered(items))
     return [finding for finding in found if finding is not None]
 
 
 def recruitment_title(result: ChangeExperimentResult) -> str:
     """How many of the harder tasks recruit later layers, by equation 1."""
-    judged = _claimed(result, "recruitment", "higher")
+    judged = _claimed(result.comparisons, "recruitment", "higher")
     if not judged:
         return "How much more the last third of the layers changes than the first"
     agreeing = [item for item in judged if item.verdict == "agrees"]
@@ -32,22 +33,32 @@ def recruitment_title(result: ChangeExperimentResult) -> str:
     return f"{capitalized(tally(agreeing))} of {which} {_recruits(len(agreeing))} later layers more, by equation 1"
 
 
-def _recruited(result: ChangeExperimentResult) -> Finding | None:
-    judged = [*_claimed(result, "recruitment", "higher"), *_claimed(result, "recruitment_elementwise", "higher")]
+def layers_title(result: ChangeExperimentResult) -> str:
+    """In how many variants the layers whose weights start smaller change more."""
+    judged = _claimed(result.comparisons, "scale", "present")
+    if not judged:
+        return "The change of every layer along the network"
+    agreeing = [item for item in judged if item.verdict == "agrees"]
+    which = counted(len(judged), "variant")
+    return f"Layers whose weights start smaller change more, in {tally(agreeing)} of {which}"
+
+
+def _recruited(items: Sequence[Comparison]) -> Finding | None:
+    judged = [*_claimed(items, "recruitment", "higher"), *_claimed(items, "recruitment_elementwise", "higher")]
     if not judged:
         return None
     told = []
     for measure, name in (("recruitment", "by equation 1"), ("recruitment_elementwise", "by the paper's code")):
-        items = [item for item in judged if item.measure == measure]
-        agreeing = [item for item in items if item.verdict == "agrees"]
-        if items:
-            told.append(f"{tally(agreeing)} of {counted(len(items), 'comparison')} {name}")
+        of_measure = [item for item in judged if item.measure == measure]
+        agreeing = [item for item in of_measure if item.verdict == "agrees"]
+        if of_measure:
+            told.append(f"{tally(agreeing)} of {counted(len(of_measure), 'comparison')} {name}")
     statement = f"A more complex task recruits later layers more in {' and '.join(told)}."
     return Finding(statement, tuple(_told(item) for item in judged), plate="recruitment", importance=0.9)
 
 
-def _sized(result: ChangeExperimentResult) -> Finding | None:
-    judged = _claimed(result, "size_excess", "present")
+def _sized(result: ChangeExperimentResult, items: Sequence[Comparison]) -> Finding | None:
+    judged = _claimed(items, "size_excess", "present")
     if not judged:
         return None
     agreeing = [item for item in judged if item.verdict == "agrees"]
@@ -65,8 +76,21 @@ def _sized(result: ChangeExperimentResult) -> Finding | None:
     return Finding(statement, tuple(told), plate="layers-chart", importance=0.8)
 
 
-def _deeper(result: ChangeExperimentResult) -> Finding | None:
-    judged = _claimed(result, "depth_given_size", "present")
+def _scaled(items: Sequence[Comparison]) -> Finding | None:
+    judged = _claimed(items, "scale", "present")
+    if not judged:
+        return None
+    agreeing = [item for item in judged if item.verdict == "agrees"]
+    statement = (
+        "Layers whose weights start smaller change by a larger part of them in "
+        f"{tally(agreeing)} of {counted(len(judged), 'variant')}, whatever is learned."
+    )
+    told = [f"{item.variant}: rank correlation {item.effect.variant.mean:+.2f} ({item.verdict})" for item in judged]
+    return Finding(statement, tuple(told), plate="layers-chart", importance=0.85)
+
+
+def _deeper(items: Sequence[Comparison]) -> Finding | None:
+    judged = _claimed(items, "depth_given_size", "present")
     if not judged:
         return None
     agreeing = [item for item in judged if item.verdict == "agrees"]
@@ -81,8 +105,8 @@ def _deeper(result: ChangeExperimentResult) -> Finding | None:
     return Finding(statement, tuple(told), plate="layers-chart", importance=0.75)
 
 
-def _clustered(result: ChangeExperimentResult) -> Finding | None:
-    judged = _claimed(result, "stability", "present")
+def _clustered(items: Sequence[Comparison]) -> Finding | None:
+    judged = _claimed(items, "stability", "present")
     if not judged:
         return None
     agreeing = [item for item in judged if item.verdict == "agrees"]
@@ -94,11 +118,11 @@ def _clustered(result: ChangeExperimentResult) -> Finding | None:
     return Finding(statement, tuple(told), plate="verdicts", importance=0.7)
 
 
-def _claimed(result: ChangeExperimentResult, measure: str, expected: str) -> list[Comparison]:
+def _claimed(items: Sequence[Comparison], measure: str, expected: str) -> list[Comparison]:
     """The comparisons that judge one kind of claim on one measure, where anything was measured."""
     return [
         item
-        for item in result.comparisons
+        for item in items
         if item.claim is not None and (item.measure, item.claim.expected) == (measure, expected) and item.effect.pairs
     ]
 
@@ -111,7 +135,7 @@ def _told(item: Comparison) -> str:
 
 
 def _mean(result: ChangeExperimentResult, name: str, key: str) -> float | None:
-    values: Sequence[float] = list(result.values(name, key).values())
+    values = list(result.values(name, key).values())
     return sum(values) / len(values) if values else None
 
 

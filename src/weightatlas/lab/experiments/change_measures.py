@@ -181,8 +181,8 @@ def recruitment(typical: Iterable[float]) -> float:
         typical: the logarithm of each layer's change, in the order of the network; layers without one are left out.
 
     Example:
-        >>> recruitment([0.0, 0.2, 5.0, 5.0, 1.0, 1.4])
-        1.1
+        >>> recruitment([0.0, 0.5, 5.0, 5.0, 1.0, 1.5])
+        1.0
     """
     values = [value for value in typical if math.isfinite(value)]
     part = len(values) // PARTS

@@ -12,7 +12,7 @@ from weightatlas.lab.experiments.change_charts import (
     third_rows,
     thirds_chart,
 )
-from weightatlas.lab.experiments.change_findings import change_findings, recruitment_title
+from weightatlas.lab.experiments.change_findings import change_findings, layers_title, recruitment_title
 from weightatlas.lab.experiments.change_paper import ACCURACIES
 from weightatlas.lab.experiments.plates import (
     INTERVALS,
@@ -23,7 +23,6 @@ from weightatlas.lab.experiments.plates import (
     verdicts_table,
 )
 from weightatlas.plate import Chart, Column, Heading, Plate, Table
-from weightatlas.wording import counted
 
 if TYPE_CHECKING:
     from weightatlas.lab.experiments.change_result import ChangeExperimentResult
@@ -73,11 +72,10 @@ def _recruitment(result: ChangeExperimentResult) -> Chart:
 
 def _layers(result: ChangeExperimentResult) -> Chart:
     rows = layer_rows(result)
-    networks = len({row["network"] for row in rows})
     return Chart(
         Heading(
             key="layers-chart",
-            title=f"The change of every layer of {counted(networks, 'network')}, by both figures",
+            title=layers_title(result),
             reading=(
                 "Each point is a layer, from the first to the last of the network; a line joins those of one run. Both "
                 "axes of change are logarithmic."
