@@ -84,13 +84,13 @@ def test_the_parts_that_threads_share_are_put_together() -> None:
 @pytest.mark.parametrize("figure", ["elementwise", "ratio_l1", "ratio_l2", "cosine", "from_start"])
 def test_weights_that_are_all_equal_lose_no_digits(figure: str) -> None:
     # the rounding of equal terms does not average out: the worst case of sums in float32
-    for seed in range(30):
+    for seed in range(200):
         values = np.random.default_rng(seed).uniform(0.1, 1, 4).astype(np.float32)
         before, after, start, previous = (torch.full((4096,), float(value)) for value in values)
         expected = change_statistics(before, after, start=start, previous=previous)[figure]
         found = getattr(statistics(before, after, start=start, previous=previous), figure)
         # eight lanes at least, so at most 64 additions of half a unit in the last place, in both sums
-        assert found == pytest.approx(expected, rel=4e-6), values
+        assert found == pytest.approx(expected, rel=3e-6), values
 
 
 @pytest.mark.parametrize("scale", [1e38, 1e30, 1e-19, 1e-30, 1e-38, 1e-42], ids=str)
@@ -102,6 +102,7 @@ def test_neither_overflow_nor_underflow(scale: float) -> None:
 def test_neither_overflow_nor_underflow_where_one_of_the_updates_is_tiny() -> None:
     before, after, start, previous = four(5000)
     check(1e-34 * before, 1e-34 * after, None, 1e-1 * previous)
+    check(1e-38 * before, 1e-38 * after, None, 1e-6 * previous)
     check(1e-34 * before, 0.1 * after, 0.1 * start, 1e-34 * previous)
     check(torch.full((3,), 1e38), torch.tensor([1.0, 1e38, 1e38]), None, torch.full((3,), 1.1e38))
 

@@ -73,7 +73,7 @@ def add_pair(before: Any, after: Any, sums: Any) -> None:
             distance, size, distance_2, size_2, after_2, ratios, from_zero, zeros = _pair(old, new, nothing(old[0]))
             has_zeros = zeros > 0
         is_lost = not np.isfinite(distance_2 + size_2 + after_2 + ratios)
-        is_small = min(distance_2, ratios) < SMALL and distance > 0
+        is_small = distance_2 < SMALL and distance > 0
         if is_lost or is_small or (min(size_2, after_2) < SMALL and size + distance > 0):
             distance, size, distance_2, size_2, after_2, ratios, from_zero, zeros = _pair(old, new, WIDE)
         if is_lost:
