@@ -26,7 +26,7 @@ import torch
 from measure import Claims, machine
 
 from weightatlas.change.statistics import statistics
-from weightatlas.change.streaming import PART
+from weightatlas.change.streaming.streaming import PART
 from weightatlas.change.survey import compare
 from weightatlas.checkpoints import open_checkpoint
 from weightatlas.parallel import parallel_map

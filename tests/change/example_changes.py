@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from weightatlas.change.changes import FIGURES, Changes, LayerChange
+from weightatlas.change.clusters.groups import Cluster, LayerGroup, LayerTrend
+from weightatlas.change.clusters.pipeline import DEFAULT
+from weightatlas.change.clusters.scree import Scree
+from weightatlas.change.clusters.stability import Stability
 from weightatlas.change.depth import DepthTrend
-from weightatlas.change.groups import Cluster, LayerGroup, LayerTrend
-from weightatlas.change.pipeline import DEFAULT
-from weightatlas.change.scree import Scree
-from weightatlas.change.stability import Stability
 from weightatlas.change.stopped import Stopped
 from weightatlas.change.trends import Trends
 

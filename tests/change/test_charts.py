@@ -10,12 +10,12 @@ import vl_convert
 from tests.change.example_changes import ROLES, depth_example, example, told
 from weightatlas import palette
 from weightatlas.change.charts import curves_chart, curves_rows, pair_chart
-from weightatlas.change.cluster_charts import scree_chart
-from weightatlas.change.cluster_map import map_chart, map_rows
-from weightatlas.change.heat_map import colour_reach, heat_map, heat_map_rows, over_median
-from weightatlas.change.layer_charts import depth_chart, depth_rows, stopped_chart
-from weightatlas.change.outlier_chart import outliers_chart, outlying
-from weightatlas.change.pipeline import Pipeline
+from weightatlas.change.clusters.pipeline import Pipeline
+from weightatlas.change.drawing.cluster_charts import scree_chart
+from weightatlas.change.drawing.cluster_map import map_chart, map_rows
+from weightatlas.change.drawing.heat_map import colour_reach, heat_map, heat_map_rows, over_median
+from weightatlas.change.drawing.layer_charts import depth_chart, depth_rows, stopped_chart
+from weightatlas.change.drawing.outlier_chart import outliers_chart, outlying
 from weightatlas.change.trends import trends
 
 if TYPE_CHECKING:

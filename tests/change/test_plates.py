@@ -7,9 +7,9 @@ import pytest
 
 import weightatlas as wa
 from tests.change.example_changes import ROLES, depth_example, example, told
-from weightatlas.change.captions import clusters_method, curves_method
 from weightatlas.change.changes import Changes
-from weightatlas.change.pipeline import PUBLISHED
+from weightatlas.change.clusters.pipeline import PUBLISHED
+from weightatlas.change.drawing.captions import clusters_method, curves_method
 from weightatlas.change.trends import trends
 from weightatlas.plate import Chart, Finding, Heading, Table
 

@@ -14,18 +14,18 @@ import torch
 from torch import nn
 
 from tests.change.trained import LAYERS, MOVES, network, update, updates
-from weightatlas.change import kept_groups, local_parts
-from weightatlas.change.alerts import WeightChangeWarning
-from weightatlas.change.device_kept import DeviceKept
 from weightatlas.change.recorder import Recorder
+from weightatlas.change.recording import kept_groups, local_parts
+from weightatlas.change.recording.alerts import WeightChangeWarning
+from weightatlas.change.recording.device_kept import DeviceKept
+from weightatlas.change.recording.schedules import log_spaced
 from weightatlas.change.records import read_records
-from weightatlas.change.schedules import log_spaced
 from weightatlas.change.statistics import statistics
 from weightatlas.change.tables import COLUMNS
 from weightatlas.errors import SourceError
 
 if TYPE_CHECKING:
-    from weightatlas.change.local_parts import LocalPart
+    from weightatlas.change.recording.local_parts import LocalPart
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -8,11 +8,11 @@ import pytest
 
 from tests.change.trained import LAYERS, MOVES, network, updates
 from weightatlas.change.changes import FIGURES
-from weightatlas.change.record_file import RECORD
-from weightatlas.change.record_reading import read_file
 from weightatlas.change.recorder import Recorder
+from weightatlas.change.recording.record_file import RECORD
+from weightatlas.change.recording.record_reading import read_file
 from weightatlas.change.records import read_records
-from weightatlas.change.sums import DISTANCE, SIZE, SUMS
+from weightatlas.change.summing.sums import DISTANCE, SIZE, SUMS
 from weightatlas.checkpoints import Skipped
 from weightatlas.errors import SourceError
 

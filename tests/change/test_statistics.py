@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from tests.reference.weight_change import change_statistics, exact, length
-from weightatlas.change.measuring import measure
 from weightatlas.change.statistics import PARTS, statistics
+from weightatlas.change.summing.measuring import measure
 
 # ruff: noqa: ANN401 - weights are tensors or arrays, right ones and wrong ones
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from weightatlas.change.sums import ChangeStatistics, Zero
+    from weightatlas.change.summing.sums import ChangeStatistics, Zero
 
 FLOATS = (torch.float32, torch.bfloat16, torch.float16, torch.float64, torch.float8_e4m3fn, torch.float8_e5m2)
 FIGURES = ("ratio_l1", "elementwise", "ratio_l2", "cosine", "from_start", "angle_from_start", "median")

@@ -23,8 +23,8 @@ from tests.change.small_runs import (
     when_done,
     write_run,
 )
-from weightatlas.change import streaming
-from weightatlas.change.stored import viewed
+from weightatlas.change.streaming import streaming
+from weightatlas.change.summing.stored import viewed
 from weightatlas.change.survey import compare, survey
 from weightatlas.checkpoints import Checkpoint, open_checkpoint
 from weightatlas.errors import SourceError

@@ -12,7 +12,7 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 
 from tests.change.planted_curves import no_groups, planted_groups
-from weightatlas.change.pipeline import DEFAULT, PUBLISHED, Pipeline
+from weightatlas.change.clusters.pipeline import DEFAULT, PUBLISHED, Pipeline
 from weightatlas.change.trends import Trends, trends
 
 FAST = replace(DEFAULT, nulls=19, resamples=3, inits=5, largest=5)

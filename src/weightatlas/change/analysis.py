@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final, Literal, get_args
 
 import numpy as np
 
+from weightatlas.change.clusters.pipeline import DEFAULT, Choice, Pipeline
 from weightatlas.change.depth import DepthTrend, depth_trend
-from weightatlas.change.pipeline import DEFAULT, Choice, Pipeline
 from weightatlas.change.stopped import stopped
 from weightatlas.change.trends import Trends, trends
 
@@ -99,6 +99,8 @@ def _depth(changes: Changes, analysis: Analysis) -> DepthTrend:
     """The median change of every layer against its place in the network and the number of its weights."""
     curves = changes.curves(analysis.figure)
     known = np.isfinite(curves)
-    middle = np.array([np.median(curve[has]) if has.any() else np.nan for curve, has in zip(curves, known, strict=True)])
+    middle = np.array(
+        [np.median(curve[has]) if has.any() else np.nan for curve, has in zip(curves, known, strict=True)]
+    )
     sizes = np.array([layer.parameters for layer in changes.layers], dtype=np.float64)
     return depth_trend(middle, np.arange(len(middle), dtype=np.float64), sizes, seed=analysis.seed)

@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import numpy as np
 
 from weightatlas.change import tables
+from weightatlas.change.depth import DepthTrend
+from weightatlas.change.stopped import Stopped
+from weightatlas.change.trends import Trends
+from weightatlas.checkpoints import Skipped
 from weightatlas.result import Result, Row
 
 if TYPE_CHECKING:
@@ -17,10 +21,6 @@ if TYPE_CHECKING:
     import altair as alt
     import numpy.typing as npt
 
-    from weightatlas.change.depth import DepthTrend
-    from weightatlas.change.stopped import Stopped
-    from weightatlas.change.trends import Trends
-    from weightatlas.checkpoints import Skipped
     from weightatlas.plate import Plate
 
 FIGURES: Final = ("ratio_l1", "elementwise", "ratio_l2", "cosine", "from_start", "angle_from_start", "median", "zeros")

@@ -8,9 +8,9 @@ import altair as alt
 import numpy as np
 
 from weightatlas import palette
-from weightatlas.change.axes import FIGURE_TITLES, LogRange, axis_names, inline, series, spread, step_axis
-from weightatlas.change.panels import ALL, ALONE, cluster_name, layer_trends, line_colour, panels
-from weightatlas.change.thinning import CELLS, Thinned, median, short, thinned
+from weightatlas.change.drawing.axes import FIGURE_TITLES, LogRange, axis_names, inline, series, spread, step_axis
+from weightatlas.change.drawing.panels import ALL, ALONE, cluster_name, layer_trends, line_colour, panels
+from weightatlas.change.drawing.thinning import CELLS, Thinned, median, short, thinned
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from weightatlas.change.changes import Changes
-    from weightatlas.change.groups import LayerGroup
-    from weightatlas.change.panels import Panel
+    from weightatlas.change.clusters.groups import LayerGroup
+    from weightatlas.change.drawing.panels import Panel
 
 HEIGHT: Final = 320
 PANEL_WIDTH: Final = 330

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from weightatlas.change.thinning import median
+from weightatlas.change.drawing.thinning import median
 from weightatlas.plate import Finding
 from weightatlas.wording import capitalized, counted, listed, number
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from weightatlas.change.changes import Changes
+    from weightatlas.change.clusters.groups import LayerGroup
     from weightatlas.change.depth import DepthTrend
-    from weightatlas.change.groups import LayerGroup
     from weightatlas.change.stopped import Stopped
 
 SIGNIFICANT: Final = 0.05

@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from weightatlas.change import captions
 from weightatlas.change.charts import curves_chart, curves_rows, pair_chart
-from weightatlas.change.cluster_charts import scree_chart, scree_rows
-from weightatlas.change.cluster_map import map_chart, map_rows, mapped
+from weightatlas.change.drawing import captions
+from weightatlas.change.drawing.cluster_charts import scree_chart, scree_rows
+from weightatlas.change.drawing.cluster_map import map_chart, map_rows, mapped
+from weightatlas.change.drawing.heat_map import heat_map, heat_map_rows
+from weightatlas.change.drawing.layer_charts import depth_chart, depth_rows, stopped_chart, stopped_rows
+from weightatlas.change.drawing.outlier_chart import outliers_chart, outliers_rows, outlying
+from weightatlas.change.drawing.thinning import median
 from weightatlas.change.findings import (
     amount,
     change_findings,
@@ -21,10 +25,6 @@ from weightatlas.change.findings import (
     stopped_title,
     unit,
 )
-from weightatlas.change.heat_map import heat_map, heat_map_rows
-from weightatlas.change.layer_charts import depth_chart, depth_rows, stopped_chart, stopped_rows
-from weightatlas.change.outlier_chart import outliers_chart, outliers_rows, outlying
-from weightatlas.change.thinning import median
 from weightatlas.plate import Chart, Column, Heading, Plate, Subject, Table
 from weightatlas.wording import capitalized, counted
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_args
 
 import torch
 
-from weightatlas.change.alerts import StoppedAlerts, WeightChangeWarning
-from weightatlas.change.kept_groups import Group, grouped, kept_groups
-from weightatlas.change.local_parts import rank_and_world
-from weightatlas.change.record_file import RecordFile, file_of_rank
-from weightatlas.change.record_rows import figures_rows, sums_rows
-from weightatlas.change.schedules import Every, schedule
-from weightatlas.change.sums import Zero
-from weightatlas.change.watched import Selection, Tensors, watched
+from weightatlas.change.recording.alerts import StoppedAlerts, WeightChangeWarning
+from weightatlas.change.recording.kept_groups import Group, grouped, kept_groups
+from weightatlas.change.recording.local_parts import rank_and_world
+from weightatlas.change.recording.record_file import RecordFile, file_of_rank
+from weightatlas.change.recording.record_rows import figures_rows, sums_rows
+from weightatlas.change.recording.schedules import Every, schedule
+from weightatlas.change.recording.watched import Selection, Tensors, watched
+from weightatlas.change.summing.sums import Zero
 from weightatlas.errors import SourceError
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from weightatlas.change.alerts import OnStopped
-    from weightatlas.change.kept import Fetch
+    from weightatlas.change.recording.alerts import OnStopped
+    from weightatlas.change.recording.kept import Fetch
     from weightatlas.result import Row
 
     Log = Callable[[dict[str, float], int], object]

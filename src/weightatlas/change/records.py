@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from weightatlas.change.changes import FIGURES, Changes, LayerChange
-from weightatlas.change.record_file import file_of_rank
-from weightatlas.change.record_reading import Recorded, RecordedFile, Tensor, Values, read_file
-from weightatlas.change.record_rows import SPOILT
-from weightatlas.change.sums import figures
+from weightatlas.change.recording.record_file import file_of_rank
+from weightatlas.change.recording.record_reading import Recorded, RecordedFile, Tensor, Values, read_file
+from weightatlas.change.recording.record_rows import SPOILT
+from weightatlas.change.summing.sums import figures
 from weightatlas.checkpoints import Skipped
 from weightatlas.errors import SourceError
 from weightatlas.wording import counted, number
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
 
-    from weightatlas.change.sums import ChangeStatistics
+    from weightatlas.change.summing.sums import ChangeStatistics
 
 NOT_RECORDED: Final = "not recorded at this step"
 

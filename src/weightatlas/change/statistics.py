@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 import numpy as np
 import torch
 
-from weightatlas.change.measuring import Asked, Measured, measure, nothing_measured
-from weightatlas.change.ratios import median_ratio
-from weightatlas.change.stored import viewed
-from weightatlas.change.sums import ChangeStatistics, Zero, figures
+from weightatlas.change.summing.measuring import Asked, Measured, measure, nothing_measured
+from weightatlas.change.summing.ratios import median_ratio
+from weightatlas.change.summing.stored import viewed
+from weightatlas.change.summing.sums import ChangeStatistics, Zero, figures
 from weightatlas.parallel import parallel_map
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def _on_cpu(weights: _Flat, asked: Asked, jobs: int | None) -> Measured:
 
 def _on_device(weights: _Flat, asked: Asked, _jobs: int | None) -> Measured:
     """Sums made where the weights are; they alone travel."""
-    from weightatlas.change.device_sums import ratios_on_device, sums_on_device
+    from weightatlas.change.summing.device_sums import ratios_on_device, sums_on_device
 
     before, after = weights.before, weights.after
     sums = sums_on_device(before, after, start=weights.start, previous=weights.previous)

@@ -10,12 +10,12 @@ import numpy as np
 
 from weightatlas.change.analysis import Analysis, analysed
 from weightatlas.change.changes import FIGURES, Changes, LayerChange
-from weightatlas.change.journal import Journal
-from weightatlas.change.lineage import Lineage, Tensors, lineages
-from weightatlas.change.measuring import Asked
-from weightatlas.change.ratios import median_ratio
-from weightatlas.change.sums import Zero, figures
-from weightatlas.change.sweep import Sweep
+from weightatlas.change.streaming.journal import Journal
+from weightatlas.change.streaming.lineage import Lineage, Tensors, lineages
+from weightatlas.change.streaming.sweep import Sweep
+from weightatlas.change.summing.measuring import Asked
+from weightatlas.change.summing.ratios import median_ratio
+from weightatlas.change.summing.sums import Zero, figures
 from weightatlas.checkpoints import Checkpoint, Skipped, Trajectory, open_checkpoint, open_trajectory
 from weightatlas.checkpoints.runs.trajectory import Moment
 from weightatlas.checkpoints.untrusted import untrusted
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from weightatlas.change.sweep import Work
+    from weightatlas.change.streaming.sweep import Work
 
     Source = str | os.PathLike[str] | Mapping[str, Any] | nn.Module | Checkpoint
     Run = str | os.PathLike[str] | Sequence[Any] | Mapping[int, Any] | Trajectory

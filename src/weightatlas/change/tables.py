@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from weightatlas.change.thinning import median
+from weightatlas.change.drawing.thinning import median
 from weightatlas.result import Row, plain
 from weightatlas.wording import counted
 

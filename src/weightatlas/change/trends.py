@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 from sklearn import config_context
 from threadpoolctl import threadpool_limits
 
-from weightatlas.change.grouping import group_of
-from weightatlas.change.pipeline import DEFAULT
-from weightatlas.change.preparing import prepare, table_of
+from weightatlas.change.clusters.grouping import group_of
+from weightatlas.change.clusters.pipeline import DEFAULT
+from weightatlas.change.clusters.preparing import prepare, table_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from weightatlas.change.groups import Cluster, LayerGroup, LayerTrend
-    from weightatlas.change.pipeline import Choice, Pipeline
-    from weightatlas.change.preparing import Table
+    from weightatlas.change.clusters.groups import Cluster, LayerGroup, LayerTrend
+    from weightatlas.change.clusters.pipeline import Choice, Pipeline
+    from weightatlas.change.clusters.preparing import Table
 
     Array = npt.NDArray[np.float64]
 
@@ -118,7 +118,7 @@ def trends(
 
     Example:
         >>> import numpy as np
-        >>> from weightatlas.change.pipeline import Pipeline
+        >>> from weightatlas.change.clusters.pipeline import Pipeline
         >>> noise = np.random.default_rng(0).normal(0, 0.1, (12, 20))
         >>> level = np.repeat([1e-2, 1e-3], 6)[:, None] * np.linspace(1, 0.1, 20)
         >>> found = trends(level * np.exp(noise), pipeline=Pipeline(nulls=19))

@@ -11,8 +11,8 @@ from typing import Annotated, Final, Literal
 from cyclopts import Group, Parameter, validators
 
 from weightatlas.change.analysis import Analysis, analysed
-from weightatlas.change.pipeline import DEFAULT, PUBLISHED, Choice, Method, Outliers, Pipeline, Scaling
-from weightatlas.change.record_file import RECORD, file_of_rank, parsed
+from weightatlas.change.clusters.pipeline import DEFAULT, PUBLISHED, Choice, Method, Outliers, Pipeline, Scaling
+from weightatlas.change.recording.record_file import RECORD, file_of_rank, parsed
 from weightatlas.change.records import read_records
 from weightatlas.change.survey import compare, survey
 from weightatlas.checkpoints import open_checkpoint, open_trajectory
@@ -190,9 +190,13 @@ def _pipeline(
     *, published: bool, scaling: Scaling | None, outliers: Outliers | None, method: Method | None
 ) -> Pipeline:
     """The paper's steps or ours, with the options that were given."""
-    given = {"scaling": scaling, "outliers": outliers, "method": method}
-    chosen = {name: value for name, value in given.items() if value is not None}
-    return replace(PUBLISHED if published else DEFAULT, **chosen)
+    steps = PUBLISHED if published else DEFAULT
+    return replace(
+        steps,
+        scaling=scaling or steps.scaling,
+        outliers=outliers or steps.outliers,
+        method=method or steps.method,
+    )
 
 
 def _is_record(name: str) -> bool:

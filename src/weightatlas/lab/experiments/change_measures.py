@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from weightatlas.change.analysis import Analysis
+from weightatlas.change.clusters.pipeline import PUBLISHED
 from weightatlas.change.depth import depth_trend
-from weightatlas.change.pipeline import PUBLISHED
 from weightatlas.change.survey import survey
 from weightatlas.checkpoints import open_checkpoint
 from weightatlas.lab.experiments.experiment import Measure, Measurement

@@ -1,0 +1,1 @@
+"""From a table of curves to clusters of layers, and how far those can be trusted."""

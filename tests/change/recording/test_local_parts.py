@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch import distributed, nn
+from torch.distributed.tensor import DTensor
+
+from weightatlas.change.recording.local_parts import Whole, flat_parts, is_dtensor, local_part, rank_and_world
+
+if TYPE_CHECKING:
+    import pytest
+
+    from weightatlas.change.recording.local_parts import LocalPart
+
+
+def part_of(module: nn.Linear) -> LocalPart:
+    return local_part(cast("nn.Parameter", module.weight), module, "weight")
+
+
+def test_a_plain_parameter_is_whole_and_not_copied() -> None:
+    module = nn.Linear(3, 2)
+    part = part_of(module)
+    assert isinstance(part, Whole)
+    assert (part.is_sharded, part.counts) == (False, True)
+    assert part.take().data_ptr() == module.weight.data_ptr()
+    assert not part.take().requires_grad
+
+
+def test_a_parameter_in_its_place_is_followed() -> None:
+    module = nn.Linear(3, 2)
+    part = part_of(module)
+    module.load_state_dict({"weight": torch.ones(2, 3), "bias": torch.ones(2)}, assign=True)
+    assert part.take().tolist() == [[1, 1, 1], [1, 1, 1]]
+
+
+def test_one_that_was_moved_by_pruning_is_still_found() -> None:
+    module = nn.Linear(3, 2)
+    part = part_of(module)
+    original = cast("nn.Parameter", module.weight)
+    del module.weight
+    module.register_parameter("weight_orig", original)
+    module.weight = original.detach() * 0
+    assert part.take().data_ptr() == original.data_ptr()
+
+
+def test_a_plain_module_has_no_flat_parts() -> None:
+    assert list(flat_parts(nn.Linear(3, 2))) == []
+
+
+def test_the_launcher_says_which_process_this_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not distributed.is_initialized()
+    monkeypatch.setenv("RANK", "3")
+    monkeypatch.setenv("WORLD_SIZE", "8")
+    assert rank_and_world() == (3, 8)
+    module = nn.Linear(3, 2)
+    assert not part_of(module).counts
+    monkeypatch.setenv("WORLD_SIZE", "many")
+    assert rank_and_world() == (0, 1)
+
+
+def test_only_a_dtensor_is_one() -> None:
+    assert not is_dtensor(torch.ones(2))
+    assert not is_dtensor(DTensor)
