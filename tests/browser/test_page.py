@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.atlas.plates_for_tests import HOSTILE, Given, chart, row, slide, slides, small, table
+from tests.browser.accessibility import serious_faults
 from weightatlas.atlas.colours import DARK
 from weightatlas.palette import GREY, PAPER
 
@@ -150,11 +151,4 @@ def test_the_accessibility_checker_finds_nothing_serious(
     page.locator(".chart-frame[data-drawn]").first.wait_for()
     for details in page.locator("details").all():
         details.evaluate("element => { element.open = true }")
-    page.evaluate(f"{axe}; 0")
-    found = page.evaluate("async () => (await axe.run(document, { resultTypes: ['violations'] })).violations")
-    serious = [
-        (violation["id"], violation["nodes"][0]["html"][:160])
-        for violation in found
-        if violation["impact"] in ("serious", "critical")
-    ]
-    assert serious == []
+    assert serious_faults(page, axe) == []

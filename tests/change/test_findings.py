@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tests.change.example_changes import ROLES, depth_example, example, told
+from weightatlas.change.analysis import Analysis, analysed
 from weightatlas.change.depth import DepthTrend
 from weightatlas.change.findings import (
     amount,
@@ -91,6 +92,13 @@ def test_depth_is_judged_given_size(trend: DepthTrend, title: str) -> None:
     assert f"{title}." in statements(told(example(12, 8), depth=trend))
 
 
+def test_layers_of_one_size_have_no_correlation_with_size() -> None:
+    trend = DepthTrend(20, -0.6, math.nan, math.nan, -0.6, 0.001, (-0.8, -0.4))
+    (found,) = (each for each in change_findings(told(example(12, 8), depth=trend)) if each.plate == "depth")
+    assert "all layers are of one size" in found.evidence
+    assert not any("nan" in text for text in found.evidence)
+
+
 def test_a_trend_without_figures_is_no_finding() -> None:
     nothing = math.nan
     trend = DepthTrend(2, nothing, nothing, nothing, nothing, nothing, (nothing, nothing), reason="only 2 layers")
@@ -148,3 +156,13 @@ def test_layers_that_change_alike_or_not_at_all(layers: int, change: float, sent
     for layer in changes.layers:
         layer.figures["ratio_l1"][:] = change
     assert sentence in statements(changes)
+
+
+def test_where_nothing_moves_nothing_has_stopped_and_nothing_has_not() -> None:
+    changes = example(4, 8)
+    for layer in changes.layers:
+        layer.figures["ratio_l1"][:] = 0
+    changes = analysed(changes, Analysis())
+    assert "No layer changes at all." in statements(changes)
+    assert not any("stopped" in statement for statement in statements(changes))
+    assert stopped_title(changes) == "No layer moves, so none can be told to have stopped"

@@ -7,6 +7,7 @@ import pytest
 
 import weightatlas as wa
 from tests.change.example_changes import ROLES, depth_example, example, told
+from weightatlas.change.analysis import Analysis, analysed
 from weightatlas.change.changes import Changes
 from weightatlas.change.clusters.pipeline import PUBLISHED
 from weightatlas.change.drawing.captions import clusters_method, curves_method
@@ -33,11 +34,22 @@ def whole(roles: Sequence[str] = ("dense",)) -> Changes:
     return told(changes, alone=[3], replaced={5: (3, 4)}, depth=depth_example())
 
 
+def few_layers(*, spike: float) -> Changes:
+    """Three layers, one of them with a spike, too few for clusters; a spike of 0 stands for layers that stand still."""
+    changes = example(3, 12, groups=1)
+    for layer in changes.layers if not spike else ():
+        layer.figures["ratio_l1"][:] = 0
+    changes.layers[1].figures["ratio_l1"][5] *= spike
+    return analysed(changes, Analysis())
+
+
 @pytest.mark.parametrize(
     ("changes", "keys"),
     [
         (whole(), WHOLE),
         (told(example(3, 8, groups=1), groups=1), ["layers", "curves", "heat-map", "scree", "stopped"]),
+        (few_layers(spike=30.0), ["layers", "curves", "heat-map", "stopped"]),
+        (few_layers(spike=0.0), ["layers", "curves"]),
         (example(6, 3), ["layers", "curves", "heat-map"]),
         (example(6, 1), ["layers", "pair"]),
         (example(2, 1, missing={(0, 0): "gone", (1, 0): "gone"}), ["layers"]),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import resource
 import signal
@@ -9,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -158,6 +160,19 @@ def test_a_layer_of_zeros_has_no_ratio_and_is_not_logged(path: Path) -> None:
         for step in updates(model, 1):
             recorder.step(step)
     assert [sorted(row) for row in told] == [["change/0", "change/4"]]
+
+
+def test_a_layer_that_leaves_zero_says_why_it_has_no_ratio(path: Path) -> None:
+    model = network()
+    nn.init.zeros_(model.get_parameter("2.weight"))
+    with Recorder(model, path) as recorder:
+        for step in (1, 2):
+            for parameter in model.parameters():
+                parameter.data.add_(0.1)
+            recorder.step(step)
+    layer = read_records(path).layers[1]
+    assert layer.reasons == {0: "all its weights were 0 at the record before: no ratio"}
+    np.testing.assert_allclose(layer.figures["ratio_l1"], [math.nan, 1], rtol=1e-6)
 
 
 def test_nan_in_one_layer_is_said_and_the_others_are_measured(path: Path) -> None:

@@ -159,6 +159,24 @@ def test_the_output_embedding_of_pythia_is_last() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "expected",
+    [
+        ["tokens.weight", "positions.weight", "blocks.0.fc.weight", "norm.weight", "output.weight"],
+        ["tok_embeddings.weight", "layers.0.attention.wq.weight", "layers.1.ffn.w1.weight", "output.weight"],
+    ],
+    ids=["plain words", "Meta's Llama"],
+)
+def test_an_output_beside_blocks_is_last_and_tokens_are_first(expected: list[str]) -> None:
+    assert ordered(expected) == expected
+
+
+def test_an_output_within_a_block_ends_its_own_part() -> None:
+    block = ["attention.self.query.weight", "attention.output.dense.weight", "intermediate.dense.weight"]
+    expected = [f"encoder.layer.{number}.{name}" for number in (0, 1) for name in [*block, "output.dense.weight"]]
+    assert ordered(expected) == expected
+
+
 def test_tokens_and_positions_come_after_the_patches_to_which_they_are_added() -> None:
     names = ["patch_embed.proj.weight", "patch_embed.proj.bias", "cls_token", "pos_embed", "blocks.0.attn.qkv.weight"]
     assert ordered(names) == names

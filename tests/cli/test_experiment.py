@@ -11,6 +11,8 @@ import pytest
 from tests.lab.experiments import experiments_for_tests as made_up
 from weightatlas.cli import application
 from weightatlas.lab import experiments
+from weightatlas.lab.experiments.banding_result import BandingExperimentResult
+from weightatlas.lab.experiments.change_result import ChangeExperimentResult
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,7 +100,6 @@ def test_processes_that_train_together_take_the_runs_one_after_another(tmp_path:
         (["--jobs", "0"], "--jobs"),
         (["--steps", "1"], "--steps"),
         (["--limit", "0"], "--limit"),
-        (["--table", "layers"], "--table"),
         (["--backend", "threading"], "--backend"),
         (["--atlas", "page.txt"], "end page.txt in .html"),
         (["--output", "rows.docx"], "rows.docx"),
@@ -117,8 +118,50 @@ def test_wrong_usage_is_refused_before_any_run(
 @pytest.mark.usefixtures("asked")
 def test_a_table_that_another_experiment_has_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(tmp_path / "runs", "--table", "profiles") == 2
-    assert "made-up has no table profiles; there is runs, variants, effects" in capsys.readouterr().err
+    assert "made-up has no table 'profiles'; there is runs, variants, effects" in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "table", "its"),
+    [
+        ("weight-banding", "thirds", "runs, variants, effects, profiles"),
+        ("weight-change", "profiles", "runs, variants, effects, accuracies, layers, thirds"),
+    ],
+)
+def test_each_experiment_names_its_own_tables(
+    tmp_path: Path, name: str, table: str, its: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert application.run(["experiment", name, "--folder", str(tmp_path / "runs"), "--table", table]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(f"{name} has no table {table!r}; there is {its}")
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("table", ["runs", "variants", "effects", "accuracies", "layers", "thirds"])
+def test_a_terminal_shows_what_the_experiment_chooses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tests.lab.experiments.changes_for_tests import made
+
+    monkeypatch.setattr(experiments, "run_experiment", lambda chosen, folder, **_: made(folder, chosen))
+    given = ["--folder", str(tmp_path), "--quiet", "--seeds", "1", "2", "--variants", "scenes-order"]
+    assert application.run(["experiment", "weight-change", *given, "--table", table]) == 0
+    printed = capsys.readouterr().out
+    shown = experiments.EXPERIMENTS["weight-change"]["quick"]().result.terminal[table]
+    header = printed.splitlines()[0]
+    assert all(word in header for word in " ".join(label for _, label in shown).split())
+    assert "scenes-order" in printed
+
+
+def test_the_help_names_every_table_of_every_experiment(capsys: pytest.CaptureFixture[str]) -> None:
+    assert application.run(["experiment", "--help"]) == 0
+    told = capsys.readouterr().out
+    for name, presets in experiments.EXPERIMENTS.items():
+        assert name in told
+        assert all(preset in told for preset in presets)
+    for kind in (BandingExperimentResult, ChangeExperimentResult):
+        assert all(table in told for table in kind.tables)
 
 
 @pytest.mark.parametrize(
@@ -129,6 +172,11 @@ def test_a_table_that_another_experiment_has_is_refused(tmp_path: Path, capsys: 
         ("weight-banding", ("--variants", "no-poolin"), "did you mean no-pooling?"),
         ("weight-banding", ("--preset", "cifar10"), "give them: --data"),
         ("weight-banding", ("--seeds", "1", "1"), "give seeds that differ"),
+        ("weight-change", ("--preset", "cifar10-smal"), "did you mean cifar10-small?"),
+        ("weight-change", ("--variants", "scenes-hrad"), "did you mean scenes-hard?"),
+        ("weight-change", ("--preset", "cifar"), "give them: --data cifar10:PATH,cifar100:PATH"),
+        ("weight-change", ("--preset", "paper", "--data", "cifar10:a,cifar100:b"), "svhn is not among the data"),
+        ("weight-change", ("--data", "cifar10:a"), "drop --data, or give --preset cifar10-small"),
     ],
 )
 def test_what_there_is_not_is_named_with_what_there_is(

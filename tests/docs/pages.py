@@ -57,7 +57,8 @@ def section(page: Path, heading: str) -> str:
 def make_checkpoint(folder: Path) -> None:
     """Write the checkpoint that the pages speak of: two convolutions and a fully connected layer over a 6 x 6 map.
 
-    And a run of two such checkpoints, `runs/today`, and the configuration `run.toml` as the page on training has it.
+    And a run of such checkpoints, `runs/today`, in which the classifier stands still from step 300 on; the first and
+    the last of them, `before.safetensors` and `after.pt`; the configuration `run.toml` as the page on training has it.
     """
     (folder / "run.toml").write_text(blocks(ROOT / "docs" / "training.md", "toml")[0], encoding="utf-8")
     generator = torch.Generator().manual_seed(0)
@@ -67,5 +68,11 @@ def make_checkpoint(folder: Path) -> None:
     save_file(tensors, folder / "model.safetensors")
     run = folder / "runs" / "today"
     run.mkdir(parents=True)
-    for step in (100, 200):
+    save_file(tensors, folder / "before.safetensors")
+    for step in range(100, 900, 100):
         save_file(tensors, run / f"step{step}.safetensors")
+        moved = [name for name in tensors if step < 300 or "classifier" not in name]
+        tensors |= {
+            name: tensors[name] + 0.01 * torch.randn(tensors[name].shape, generator=generator) for name in moved
+        }
+    torch.save(tensors, folder / "after.pt")

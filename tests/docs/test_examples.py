@@ -14,7 +14,8 @@ from tests.docs.pages import PAGES, ROOT, blocks, commands, make_checkpoint, pag
 from weightatlas.cli.application import app, run
 
 COMMANDS = list(dict.fromkeys(tuple(words) for page in PAGES for words in commands(page, "weightatlas")))
-CHEAP = [words for words in COMMANDS if words[1:2] == ("model.safetensors",)]
+SOURCES = {"model.safetensors", "runs/today", "before.safetensors"}
+CHEAP = [words for words in COMMANDS if SOURCES & set(words[1:2])]
 
 
 @pytest.fixture
@@ -22,6 +23,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the checkpoint that the pages speak of, and the command line on the path."""
     make_checkpoint(tmp_path)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("PATH", os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
     return tmp_path
 
@@ -46,7 +48,7 @@ def test_commands_parse(words: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("words", CHEAP, ids=" ".join)
-def test_commands_on_one_checkpoint_run(words: tuple[str, ...], folder: Path) -> None:
+def test_commands_on_one_checkpoint_or_run_run(words: tuple[str, ...], folder: Path) -> None:
     before = set(folder.iterdir())
     assert run(words) == 0
     written = set(folder.iterdir()) - before

@@ -36,7 +36,7 @@ class Analysis:
         seed: of every random draw.
 
     Raises:
-        ValueError: there is no such figure.
+        ValueError: there is no such figure, or no such number of clusters or way to choose it.
     """
 
     figure: Figure = "ratio_l1"
@@ -51,6 +51,11 @@ class Analysis:
         """Refuse what has no meaning."""
         if self.figure not in get_args(Figure):
             message = f"figure must be one of {', '.join(get_args(Figure))}, not {self.figure!r}"
+            raise ValueError(message)
+        if isinstance(self.clusters, str):
+            replace(self.pipeline, clusters=self.clusters)
+        elif self.clusters is not None and self.clusters < 1:
+            message = f"clusters must be 1 or more, not {self.clusters}"
             raise ValueError(message)
 
 
@@ -84,8 +89,11 @@ def analysed(changes: Changes, analysis: Analysis) -> Changes:
 
 
 def _trends(changes: Changes, analysis: Analysis) -> Trends:
+    import pandas as pd
+
+    curves = changes.curves(analysis.figure)
     return trends(
-        changes.curves(analysis.figure),
+        pd.DataFrame(curves, columns=list(changes.steps)),  # a record is called by its step
         names=changes.names,
         roles=[layer.role for layer in changes.layers],
         pipeline=analysis.pipeline,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from weightatlas.change.changes import Changes
-    from weightatlas.change.clusters.groups import LayerGroup
+    from weightatlas.change.clusters.groups import LayerGroup, LayerTrend
     from weightatlas.change.depth import DepthTrend
     from weightatlas.change.stopped import Stopped
 
@@ -53,6 +53,8 @@ def stopped_title(changes: Changes) -> str:
     stopped = changes.stopped
     if stopped is None:
         return "The run is too short to say which layers have stopped"
+    if not moves(stopped):
+        return "No layer moves, so none can be told to have stopped"
     found = _in_order(stopped)
     if not found:
         return "No layer has stopped"
@@ -63,6 +65,11 @@ def stopped_title(changes: Changes) -> str:
     if count > NAMED:
         return f"{subject}, the first, {name}, at {moment(changes, first)}"
     return f"{subject}: {listed([f'{layer} at {moment(changes, since)}' for since, layer in found])}"
+
+
+def moves(stopped: Stopped) -> bool:
+    """Whether any layer moves at any record, so that others can be set against it."""
+    return bool(np.isfinite(stopped.reference).any())
 
 
 def _in_order(stopped: Stopped) -> list[tuple[int, str]]:
@@ -146,11 +153,13 @@ def _typical(changes: Changes) -> float:
 
 def _stopped_findings(changes: Changes) -> list[Finding]:
     stopped = changes.stopped
-    if stopped is None:
+    if stopped is None or not moves(stopped):
         return []
     found = _in_order(stopped)
-    bound = f"below {stopped.below:g} of the layers that move for {stopped.records} records or more, to the end"
-    evidence = [bound if found else f"none stays {bound}"]
+    bound = (
+        f"less than {stopped.below:g} of the median layer's change, {stopped.records} checkpoints or more, to the end"
+    )
+    evidence = [bound if found else f"none changes by {bound}"]
     if len(found) > NAMED:
         evidence = [*(f"{name} since {moment(changes, since)}" for since, name in found[:NAMED]), *evidence]
     findings = [Finding(f"{stopped_title(changes)}.", tuple(evidence), "stopped", 1.0 if found else 0.7)]
@@ -177,9 +186,10 @@ def _range_finding(changes: Changes) -> Finding:
     each = _each(changes)
     if not middles[most]:
         statement = "No layer changes at all." if len(known) > 1 else f"{names[most]} does not change at all."
-    elif middles[most] == middles[least]:
+    elif amount(middles[most]) == amount(middles[least]):
         subject = "All layers change" if len(known) > 1 else f"{names[most]} changes"
-        statement = f"{subject} by {amount(middles[most])}{each}."
+        about = "" if middles[most] == middles[least] else "about "
+        statement = f"{subject} by {about}{amount(middles[most])}{each}."
     else:
         statement = (
             f"Layers change by {amount(middles[least])} ({names[least]}) to {amount(middles[most])} "
@@ -199,15 +209,24 @@ def _cluster_findings(changes: Changes) -> list[Finding]:
     if trends is None:
         return []
     evidence = [_group_evidence(group, several=len(trends.groups) > 1) for group in trends.groups]
-    findings = [Finding(f"{clusters_title(changes)}.", tuple(text for text in evidence if text), "scree", 0.9)]
+    tried = any(group.scree is not None for group in trends.groups)
+    shown, importance = ("scree", 0.9) if tried else ("", 0.35)
+    findings = [Finding(f"{clusters_title(changes)}.", tuple(text for text in evidence if text), shown, importance)]
     alone = [layer for layer in trends.left_out if layer.outlier]
     if alone:
         few = listed([layer.name for layer in alone[:NAMED]])
         names = few if len(alone) <= NAMED else capitalized(counted(len(alone), "layer"))
         moves = "moves" if len(alone) == 1 else "move"
-        reasons = tuple(f"{layer.name}: {layer.outlier}" for layer in alone[:1])
+        reasons = tuple(
+            how if len(alone) == 1 else f"{layer.name}: {how}" for layer in alone[:1] if (how := _how(layer))
+        )
         findings.append(Finding(f"{names} {moves} like no other layer.", reasons, "outliers", 0.6))
     return findings
+
+
+def _how(layer: LayerTrend) -> str:
+    """How a layer moves like no other, less the words that the finding itself begins with."""
+    return (layer.outlier or "").removeprefix("moves like no other layer: ")
 
 
 def _group_title(group: LayerGroup) -> str:
@@ -239,7 +258,7 @@ def _depth_findings(changes: Changes) -> list[Finding]:
     low, high = trend.interval
     evidence = [
         f"with depth {trend.with_depth:+.2f}",
-        f"with size {trend.with_size:+.2f}",
+        "all layers are of one size" if math.isnan(trend.with_size) else f"with size {trend.with_size:+.2f}",
         f"with depth given size {trend.partial:+.2f}",
     ]
     if math.isfinite(low) and math.isfinite(high):
@@ -280,7 +299,7 @@ def _too_short(changes: Changes) -> Finding | None:
     if changes.trends is None:
         missing.append("which layers move alike")
     if changes.stopped is None:
-        missing.append("which have stopped")
+        missing.append("which have stopped" if missing else "which layers have stopped")
     if not missing:
         return None
     statement = f"{capitalized(checkpoints(changes))} cannot tell {' or '.join(missing)}."

@@ -21,6 +21,7 @@ from weightatlas.change.findings import (
     clusters_title,
     depth_title,
     layers_title,
+    moves,
     span,
     stopped_title,
     unit,
@@ -46,10 +47,11 @@ def change_plates(changes: Changes) -> list[Plate]:
     if len(changes.steps) == 1:
         plates.append(_pair(changes))
     else:
-        plates += [_curves(changes), _heat_map(changes)]
+        plates.append(_curves(changes))
+        plates += [_heat_map(changes)] if np.nanmax(changes.curves(changes.figure)) > 0 else []
     if changes.trends is not None:
         plates += _clusters(changes, changes.trends)
-    if changes.stopped is not None:
+    if changes.stopped is not None and moves(changes.stopped):
         plates.append(_stopped(changes, changes.stopped))
     if changes.depth is not None and math.isfinite(changes.depth.partial):
         plates.append(_depth(changes, changes.depth))
@@ -67,15 +69,16 @@ def _table(changes: Changes) -> Table:
     rows: list[dict[str, Any]] = list(changes.rows("layers"))
     for row, name in zip(rows, changes.names, strict=False):
         row["layer"] = name
+        row["outlier"] = (row["outlier"] or "").partition(":")[0] or None  # figures stand beside it, and on its plate
     step = capitalized(unit(changes))
     columns = [
         Column("layer", "layer", "layer"),
         Column("role", "role"),
         Column("parameters", "weights", "integer"),
-        Column("ratio_l1_median", "change", "number", digits=4, description="median relative change from step to step"),
-        Column("ratio_l1_first", "first", "number", digits=4, description="relative change at the first step"),
-        Column("ratio_l1_last", "last", "number", digits=4, description="relative change at the last step"),
-        Column("from_start_last", "from start", "number", digits=3, description="distance from the first weights"),
+        Column("ratio_l1_median", "change", "share", digits=5, description="median relative change from step to step"),
+        Column("ratio_l1_first", "first", "share", digits=5, description="relative change at the first step"),
+        Column("ratio_l1_last", "last", "share", digits=5, description="relative change at the last step"),
+        Column("from_start_last", "from start", "share", digits=3, description="distance from the first weights"),
         Column("cluster", "cluster", "integer", description="of layers that move alike; 0 moves most"),
         Column("stopped_at", "stopped", "integer", description=f"{step} from which it has hardly changed"),
         Column("outlier", "what sets it apart", "text"),
@@ -84,15 +87,16 @@ def _table(changes: Changes) -> Table:
         gone = {"ratio_l1_first", "ratio_l1_last", "from_start_last", "cluster", "stopped_at", "outlier"}
         columns = [column for column in columns if column.key not in gone]
     at = [row["stopped_at"] is not None for row in rows]
+    reading = ["One row a layer, in the order of the network. Changes are in per cent of the weights' size before."]
+    if len(changes.steps) > 1:
+        reading.append("From start is the distance from the first weights, in per cent of theirs.")
+    if any(at):
+        reading.append("A filled accent marks layers that have stopped.")
     return Table(
         Heading(
             key="layers",
             title=layers_title(changes),
-            reading=(
-                "One row a layer, in the order of the network. 0.01 means that the weights moved by one per cent of "
-                "their size. From start is the distance from the first weights in the same measure; over 1 nothing is "
-                "left of them. A filled accent marks layers that have stopped."
-            ),
+            reading=" ".join(reading),
             method=f"{captions.FORMULAS['ratio_l1']} {captions.LAYERS}",
         ),
         columns=tuple(columns),
@@ -169,52 +173,55 @@ def _heat_map_title(changes: Changes) -> str:
 
 def _clusters(changes: Changes, trends: Trends) -> list[Plate]:
     """The map, the scree and the outliers, where there is something to draw."""
-    title = clusters_title(changes)
+    tried = any(group.scree is not None for group in trends.groups)
     plates: list[Plate] = []
-    if mapped(trends):
-        plates.append(
-            Chart(
-                Heading(
-                    key="map",
-                    title=_map_title(trends),
-                    reading=(
-                        "A dot a layer; near each other are layers whose curves are alike. Tinted regions lie nearest "
-                        "to one cluster's mean, whose number stands in them. Rings belong to no cluster; one at the "
-                        "edge lies beyond it."
-                    ),
-                    method=f"Principal components of the prepared curves. {captions.clusters_method(trends)}",
-                    null=captions.clusters_null(trends),
-                ),
-                spec=map_chart(trends).to_dict(),
-                rows=tuple(map_rows(trends)),
-            )
-        )
-    if any(group.scree is not None for group in trends.groups):
-        plates.append(
-            Chart(
-                Heading(
-                    key="scree",
-                    title=title,
-                    reading=(
-                        "Left: the squared distance to cluster centres that is left with so many clusters, on the "
-                        "curves and on two components. Middle: how far apart clusters would lie. The ring is the "
-                        "number taken. Right: whether they are found again; grey holds 95% of tables without groups, "
-                        "and a dot in the accent says that the clustering is stable."
-                    ),
-                    method=(
-                        f"{captions.clusters_method(trends)} Found again: adjusted Rand index with clusterings of "
-                        f"subsets of the layers ({trends.pipeline.resamples}) and from other starts "
-                        f"({trends.pipeline.inits})."
-                    ),
-                    null=captions.clusters_null(trends),
-                ),
-                spec=scree_chart(trends).to_dict(),
-                rows=tuple(scree_rows(trends)),
-            )
-        )
-    if outlying(trends):
+    if tried and mapped(trends):
+        plates.append(_map(trends))
+    if tried:
+        plates.append(_scree(changes, trends))
+    if any(tried or layer.cluster is None for layer in outlying(trends)):
         plates.append(_outliers(changes, trends))
     return plates
+
+
+def _map(trends: Trends) -> Chart:
+    return Chart(
+        Heading(
+            key="map",
+            title=_map_title(trends),
+            reading=(
+                "A dot a layer; near each other are layers whose curves are alike. Tinted regions lie nearest to one "
+                "cluster's mean, whose number stands in them. Rings belong to no cluster; one at the edge lies beyond "
+                "it."
+            ),
+            method=f"Principal components of the prepared curves. {captions.clusters_method(trends)}",
+            null=captions.clusters_null(trends),
+        ),
+        spec=map_chart(trends).to_dict(),
+        rows=tuple(map_rows(trends)),
+    )
+
+
+def _scree(changes: Changes, trends: Trends) -> Chart:
+    return Chart(
+        Heading(
+            key="scree",
+            title=clusters_title(changes),
+            reading=(
+                "Left: the squared distance to cluster centres that is left with so many clusters, on the curves and "
+                "on two components. Middle: how far apart clusters would lie. The ring is the number taken. Right: "
+                "whether they are found again; grey holds 95% of tables without groups, and a dot in the accent says "
+                "that the clustering is stable."
+            ),
+            method=(
+                f"{captions.clusters_method(trends)} Found again: adjusted Rand index with clusterings of subsets of "
+                f"the layers ({trends.pipeline.resamples}) and from other starts ({trends.pipeline.inits})."
+            ),
+            null=captions.clusters_null(trends),
+        ),
+        spec=scree_chart(trends).to_dict(),
+        rows=tuple(scree_rows(trends)),
+    )
 
 
 def _map_title(trends: Trends) -> str:
@@ -265,9 +272,8 @@ def _depth(changes: Changes, trend: DepthTrend) -> Chart:
             key="depth",
             title=depth_title(trend),
             reading=(
-                f"A dot a layer; above each panel is its rank correlation, −1 to 1. Depth and size go together in "
-                f"most networks (here {trend.size_with_depth:+.2f}); the right panel shows what is left of depth when "
-                f"size is known."
+                f"A dot a layer; above each panel is its rank correlation, −1 to 1. {_confounded(trend)}; the right "
+                f"panel shows what is left of depth when size is known."
             ),
             method=(
                 f"Spearman's correlation of the median change of each layer with its place in the network and its "
@@ -280,3 +286,10 @@ def _depth(changes: Changes, trend: DepthTrend) -> Chart:
         spec=depth_chart(changes, trend).to_dict(),
         rows=tuple(depth_rows(changes)),
     )
+
+
+def _confounded(trend: DepthTrend) -> str:
+    """How far depth and size go together."""
+    if math.isnan(trend.size_with_depth):
+        return "All layers here have as many weights as each other"
+    return f"Depth and size go together in most networks (here {trend.size_with_depth:+.2f})"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from sklearn import config_context
 from threadpoolctl import threadpool_limits
 
 from weightatlas.change.clusters.grouping import group_of
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
 
     import numpy as np
     import numpy.typing as npt
+    import pandas as pd
 
     from weightatlas.change.clusters.groups import Cluster, LayerGroup, LayerTrend
     from weightatlas.change.clusters.pipeline import Choice, Pipeline
@@ -44,7 +44,7 @@ class Trends:
     Attributes:
         names: of the layers, in the order of the table.
         records: labels of the columns.
-        curves: (layers, records) the table as it was given.
+        curves: (layers, records) the table as it was given; what is above 1e75 is infinite, below 1e-75 it is 0.
         prepared: (layers, records) what was clustered: after every step of the pipeline; NaN for layers left out before
             the clustering.
         pipeline: the steps and their options.
@@ -72,6 +72,38 @@ class Trends:
         """The layers without a cluster."""
         return tuple(layer for layer in self.layers if layer.cluster is None)
 
+    def frame(self) -> pd.DataFrame:
+        """What is known of the layers as a tidy data frame, one row a layer, in the order of the table.
+
+        Its columns: layer, group, cluster (missing for a layer that was left out), reason (why it was), outlier (what
+        sets it apart), silhouette, pca_1 and pca_2 (its principal components), replaced (the records whose values were
+        replaced), stable (whether the clusters of its group can be trusted).
+
+        Example:
+            >>> found = trends({"stem": [0.1, 0.2], "middle": [0.1, 0.3], "head": [0.5, 0.4]})
+            >>> found.frame()[["layer", "group", "cluster"]].values.tolist()
+            [['stem', 'all', 0], ['middle', 'all', 0], ['head', 'all', 0]]
+        """
+        import pandas as pd
+
+        stable = {group.name: group.stable for group in self.groups}
+        rows = [
+            {
+                "layer": layer.name,
+                "group": layer.group,
+                "cluster": layer.cluster,
+                "reason": layer.reason,
+                "outlier": layer.outlier,
+                "silhouette": layer.silhouette,
+                "pca_1": layer.coordinates[0],
+                "pca_2": layer.coordinates[1],
+                "replaced": [self.records[record] for record in layer.replaced],
+                "stable": stable[layer.group],
+            }
+            for layer in self.layers
+        ]
+        return pd.DataFrame(rows).astype({"cluster": "Int64"})
+
 
 def trends(
     curves: Any,  # noqa: ANN401 - whatever holds a table
@@ -94,7 +126,8 @@ def trends(
 
     Args:
         curves: (layers, records) relative weight change, at least 0: an array, a data frame (rows are layers), or a
-            mapping from names to values. NaN and infinity are missing values.
+            mapping from names to values. NaN and infinity are missing values, and so is what is above 1e75; what is
+            below 1e-75 is 0.
         names: of the layers, where the table has none.
         roles: of the layers, as `anatomy` names them; needed with `by_role`.
         pipeline: every step and its options: `DEFAULT`, `PUBLISHED`, or one of your own.
@@ -125,11 +158,13 @@ def trends(
         >>> [layer.cluster for layer in found.layers], found.groups[0].stable
         ([0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1], True)
     """
+    from sklearn import config_context
+
     table = table_of(curves, names)
     wanted = _checked(clusters, pipeline)
     with (
         threadpool_limits(1),  # threads add up in the order they end, and so would round differently each time
-        config_context(assume_finite=True, skip_parameter_validation=True),  # thousands of small fits, checked here
+        config_context(assume_finite=True, skip_parameter_validation=True),  # hundreds of small fits, checked here
     ):
         prepared = prepare(table.curves, pipeline)
         groups: list[LayerGroup] = []

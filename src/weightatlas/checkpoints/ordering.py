@@ -21,7 +21,9 @@ from weightatlas.checkpoints.ordering_words import (
     CROSS,
     DEPTHWISE,
     FIRST,
+    FIRST_BESIDE_A_LIST,
     LAST,
+    LAST_BESIDE_A_LIST,
     LIST,
     MLP,
     NORM,
@@ -146,6 +148,10 @@ class _Siblings:
             return (1, 1.5) if number > (1 if "conv_head" in self.names else 2) else (-1, 1)
         if NORM.fullmatch(name) or name in {"post_layernorm", "norm_f"}:
             return 1, 2
+        if name in FIRST_BESIDE_A_LIST:
+            return -1, FIRST_BESIDE_A_LIST.index(name)
+        if name in LAST_BESIDE_A_LIST:
+            return 1, len(LAST)
         if name == "norm_pre" and "stages" in self.names:
             return 1, 2
         return (-1, 0) if name.startswith("downsampl") else None

@@ -35,6 +35,10 @@ LAST: Final = tuple(
         r"fc|classif\w*|logits|lm_head|embed_out|score|proj_out|last_linear|output_layer|head_?\w+|\w+_head",
     )
 )
+FIRST_BESIDE_A_LIST: Final = ("tokens", "positions")
+LAST_BESIDE_A_LIST: Final = frozenset({"out", "output", "outputs", "unembed", "unembedding"})
+"""What stands before and after all blocks; in a block `output` is the end of its own parts."""
+
 LIST: Final = re.compile(r"(blocks?|layers?|stages?|h|features|body|encoder|decoder|levels?|\w*block|\w*layer)_?\d*")
 ATTENTION: Final = re.compile(r"(self_?)?att(n|ention)_?\d*|attn_block|token_mixer|xca|mixer|(mlp|linear)_tokens")
 CROSS: Final = re.compile(r"(encoder|cross|multihead)_?att(n|ention)|encdecattention")

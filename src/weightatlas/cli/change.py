@@ -6,15 +6,10 @@ import os
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from cyclopts import Group, Parameter, validators
 
-from weightatlas.change.analysis import Analysis, analysed
-from weightatlas.change.clusters.pipeline import DEFAULT, PUBLISHED, Choice, Method, Outliers, Pipeline, Scaling
-from weightatlas.change.recording.record_file import RECORD, file_of_rank, parsed
-from weightatlas.change.records import read_records
-from weightatlas.change.survey import compare, survey
 from weightatlas.checkpoints import open_checkpoint, open_trajectory
 from weightatlas.cli.options import (
     AT_LEAST_ONE,
@@ -25,13 +20,30 @@ from weightatlas.cli.options import (
     Output,
     Quiet,
     Seed,
-    Source,
 )
 from weightatlas.cli.printing import check_output, print_results
 from weightatlas.cli.reporting import UsageError, progress_bar, report
 from weightatlas.cli.terminal import TerminalColumn
 
+if TYPE_CHECKING:
+    from weightatlas.change import Analysis, Changes
+
 TableName = Literal["steps", "layers", "clusters"]
+Choice = Literal["elbow", "silhouette", "bic"]
+Scaling = Literal["none", "log", "relative", "robust", "log-robust"]
+Outliers = Literal["mean", "name", "keep"]
+Method = Literal["kmeans", "hierarchical", "mixture"]
+"""The options of the clustering, as `Pipeline` has them: the help must not load what measures."""
+
+Sources = Annotated[
+    str,
+    Parameter(
+        name="source",
+        required=True,
+        help="A run: a folder of checkpoints, a URL of one, hf://org/repo with its branches, or the file that a "
+        "Recorder wrote. Or two checkpoints of any formats, the earlier first.",
+    ),
+]
 
 SHOWN: Final = {
     "steps": (
@@ -42,6 +54,7 @@ SHOWN: Final = {
         TerminalColumn("ratio_l1", "ratio L1"),
         TerminalColumn("ratio_l2", "ratio L2"),
         TerminalColumn("elementwise", "elementwise"),
+        TerminalColumn("median", "median"),
         TerminalColumn("cosine", "cosine"),
         TerminalColumn("from_start", "from start"),
         TerminalColumn("zeros", "zeros"),
@@ -78,12 +91,14 @@ WORK: Final = Group.create_ordered("How it is done")
 PRINTED: Final = Group.create_ordered("What comes out")
 
 PAIR: Final = 2
+ONLY_RUNS: Final = {"since", "step", "cosine", "from_start"}
+"""What says nothing of two checkpoints."""
 LINE: Final = 1 << 24
 """Bytes in which the first line of a record ends; it names every tensor."""
 
 
 def change(
-    *source: Source,
+    *source: Sources,
     tensors: Annotated[Literal["weights", "all"], Parameter(group=MEASURED)] = "weights",
     zero: Annotated[Literal["skip", "inf", "eps"], Parameter(group=MEASURED)] = "skip",
     median: Annotated[bool, Parameter(negative=(), group=MEASURED)] = False,
@@ -111,96 +126,101 @@ def change(
     """Measure how much every layer changed, over a training run or between two checkpoints.
 
     Args:
-        source: A run (a folder of checkpoints, a URL of one, hf://org/repo with its branches, or what a Recorder
-            wrote), or two checkpoints, the earlier first.
         tensors: Weights (parameters with two axes or more), or all: biases, norms and running statistics too.
-        zero: What the elementwise ratio does with weights of 0: leave them out, be infinite as the paper's code, or
+        zero: What the elementwise ratio does with weights of 0: leave them out, be infinite as in the paper's code, or
             divide by 1e-8.
         median: Also the median of elementwise ratios.
         pattern: Where the step stands in the checkpoints' names: model_{step}.pt, or a regular expression.
         figure: The figure whose curves are clustered.
         published: Cluster with the paper's own steps.
-        clusters: How many clusters, or how their number is chosen: elbow, silhouette, bic (with --method mixture).
+        clusters: How many clusters, or how their number is chosen; bic goes with --method mixture.
         by_role: Cluster depthwise, pointwise, pointwise-linear and squeeze-excite layers each among themselves.
-        scaling: Of curves before they are clustered.
-        outliers: What is done with outliers: named and left out, replaced by the mean as published, or kept.
-        method: What clusters.
-        below: A layer has stopped when it changes less than this part of the median layer,
-        records: and does so for at least this many records, to the end.
-        journal: Keep results here as they come; in the user's cache if left out. An interrupted survey goes on from
-            it, and new checkpoints are added.
+        scaling: What is done to curves before they are clustered; log if left out.
+        outliers: Name outliers and leave them out, if left out; or put the mean in their place as published, or keep
+            them.
+        method: What clusters; kmeans if left out.
+        below: A layer has stopped when it changes less than this part of the median layer, to the end.
+        records: For how many records it must.
+        journal: Where results are kept as they come, so that an interrupted survey goes on and new checkpoints are
+            added; in the user's cache if left out.
         forget: Keep no journal, and use none.
-        table: Which rows to print; the steps, or where a person reads a table of a run, the layers.
+        table: Which rows to print. If left out: steps, or of a run in a table to read, layers.
     """
     check_output(output, format_, sources=1, pictures=True)
     if not 1 <= len(source) <= PAIR:
         message = f"change takes a run, or two checkpoints, not {len(source)} sources"
         raise UsageError(message)
-    try:
-        analysis = Analysis(
-            figure=figure,
-            pipeline=_pipeline(published=published, scaling=scaling, outliers=outliers, method=method),
-            clusters=clusters,
-            by_role=by_role,
-            below=below,
-            records=records,
-            seed=seed,
-        )
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    from weightatlas import change as room  # after the arguments are known to be good: it loads torch
+
+    analysis = _analysis(
+        {"published": published, "scaling": scaling, "outliers": outliers, "method": method},
+        figure=figure,
+        clusters=clusters,
+        by_role=by_role,
+        below=below,
+        records=records,
+        seed=seed,
+    )
+    measured: Any = {"tensors": tensors, "zero": zero, "median": median, "jobs": jobs, "backend": backend}
     with progress_bar("weight change", quiet=quiet) as progress:
         if len(source) == PAIR:
             before, after = (open_checkpoint(name, layout=layout) for name in source)
-            changes = compare(
-                before,
-                after,
-                tensors=tensors,
-                zero=zero,
-                median=median,
-                jobs=jobs,
-                backend=backend,
-                progress=progress,
-            )
+            changes = room.compare(before, after, **measured, progress=progress)
         elif _is_record(source[0]):
-            changes = analysed(read_records(source[0]), analysis)
+            changes = room.analysed(room.read_records(source[0]), analysis)
         else:
             run = open_trajectory(source[0], pattern=pattern, layout=layout)
             kept = None if forget else journal or _journal_of(source[0])
-            changes = survey(
-                run,
-                tensors=tensors,
-                zero=zero,
-                median=median,
-                journal=kept,
-                analysis=analysis,
-                jobs=jobs,
-                backend=backend,
-                progress=progress,
-            )
+            changes = room.survey(run, **measured, journal=kept, analysis=analysis, progress=progress)
     for note in changes.notes:
         report(f"{changes.source}: {note}")
-    if table is None:
-        is_read = format_ == "table" or (format_ is None and output is None)
-        table = "layers" if is_read and len(changes.steps) > 1 else "steps"
-    print_results([changes], table, format_=format_, output=output, shown=SHOWN[table])
+    is_read = format_ == "table" or (format_ is None and output is None)
+    is_run = len(changes.steps) > 1
+    table = table or ("layers" if is_read and is_run else "steps")
+    print_results([changes], table, format_=format_, output=output, shown=_shown(table, median=median, is_run=is_run))
+    if is_read:
+        _tell(changes)
     return 0
 
 
-def _pipeline(
-    *, published: bool, scaling: Scaling | None, outliers: Outliers | None, method: Method | None
-) -> Pipeline:
-    """The paper's steps or ours, with the options that were given."""
-    steps = PUBLISHED if published else DEFAULT
-    return replace(
-        steps,
-        scaling=scaling or steps.scaling,
-        outliers=outliers or steps.outliers,
-        method=method or steps.method,
-    )
+def _analysis(steps: dict[str, Any], **options: Any) -> Analysis:  # noqa: ANN401 - options on their way
+    """The paper's steps or ours with the options that were given.
+
+    Raises:
+        UsageError: they make no sense together.
+    """
+    from weightatlas.change import DEFAULT, PUBLISHED, Analysis
+
+    pipeline = PUBLISHED if steps.pop("published") else DEFAULT
+    try:
+        pipeline = replace(pipeline, **{name: value for name, value in steps.items() if value is not None})
+        return Analysis(pipeline=pipeline, **options)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def _shown(table: TableName, *, median: bool, is_run: bool) -> tuple[TerminalColumn, ...]:
+    """The columns of a table in the terminal, less those that are empty or say nothing here."""
+    empty = set() if median else {"median"}
+    empty |= set() if is_run else ONLY_RUNS
+    return tuple(column for column in SHOWN[table] if column.key not in empty or table != "steps")
+
+
+def _tell(changes: Changes) -> None:
+    """Say what the page's cover would, for whom reads the table."""
+    from weightatlas.change.findings import change_findings
+
+    for finding in sorted(change_findings(changes), key=lambda finding: -finding.importance):
+        if len(changes.steps) == 1 and not finding.plate:
+            continue  # two checkpoints that were named are known to be no run
+        evidence = f" ({'; '.join(finding.evidence)})" if finding.evidence else ""
+        report(f"{changes.source}: {finding.statement}{evidence}")
 
 
 def _is_record(name: str) -> bool:
     """Whether a source is what a `Recorder` wrote, by its first line or that of a process's file beside it."""
+    from weightatlas.change.recording.record_file import RECORD, file_of_rank, parsed
+
     path = Path(name)
     for file in (path, file_of_rank(path, 0)):
         if file.is_file():

@@ -22,44 +22,6 @@ from weightatlas.cli.printing import check_output, print_results
 from weightatlas.cli.reporting import UsageError, progress_bar, report
 from weightatlas.cli.terminal import TerminalColumn
 
-SHOWN: Final = {
-    "runs": (
-        TerminalColumn("variant", "variant"),
-        TerminalColumn("seed", "seed"),
-        TerminalColumn("train_accuracy", "train acc."),
-        TerminalColumn("test_accuracy", "test acc."),
-        TerminalColumn("parameters", "parameters"),
-        TerminalColumn("minutes", "minutes"),
-        TerminalColumn("penultimate_score", "B, last but one"),
-        TerminalColumn("penultimate_direction", "bands"),
-        TerminalColumn("last_score", "B, last"),
-        TerminalColumn("last_direction", "bands"),
-    ),
-    "variants": (
-        TerminalColumn("variant", "variant"),
-        TerminalColumn("seeds", "seeds"),
-        TerminalColumn("train_accuracy", "train acc."),
-        TerminalColumn("test_accuracy", "test acc."),
-        TerminalColumn("parameters", "parameters"),
-        TerminalColumn("minutes", "minutes"),
-        TerminalColumn("penultimate_score", "B, last but one"),
-        TerminalColumn("last_score", "B, last"),
-    ),
-    "effects": (
-        TerminalColumn("variant", "variant"),
-        TerminalColumn("measure", "measure"),
-        TerminalColumn("baseline", "baseline"),
-        TerminalColumn("value", "variant's"),
-        TerminalColumn("effect", "effect"),
-        TerminalColumn("low", "95 % from"),
-        TerminalColumn("high", "to"),
-        TerminalColumn("verdict", "verdict"),
-        TerminalColumn("article", "the article"),
-    ),
-}
-"""What a table in the terminal shows; JSON and CSV have every field."""
-
-
 WHAT: Final = Group.create_ordered("What is run")
 WHERE: Final = Group.create_ordered("Where")
 PRINTED: Final = Group.create_ordered("What comes out")
@@ -84,7 +46,7 @@ def experiment(
     accelerator: Annotated[AcceleratorOption, Parameter(group=WHERE)] = "auto",
     devices: Annotated[int, Parameter(validator=AT_LEAST_ONE, group=WHERE)] = 1,
     nodes: Annotated[Nodes, Parameter(group=WHERE)] = 1,
-    table: Annotated[Literal["runs", "variants", "effects", "profiles"], Parameter(group=PRINTED)] = "runs",
+    table: Annotated[str, Parameter(group=PRINTED)] = "runs",
     format_: Annotated[FormatOption, Parameter(group=PRINTED)] = None,
     output: Annotated[Output, Parameter(group=PRINTED)] = None,
     atlas: Annotated[Path | None, Parameter(group=PRINTED)] = None,
@@ -96,10 +58,12 @@ def experiment(
     why, and the rest is done.
 
     Args:
-        name: The experiment: weight-banding.
-        preset: Its scale: quick (scenes, minutes on two cores; taken if left out), cifar10-small, cifar10 (one GPU) or
-            paper (ImageNet).
-        data: What to train on, where the preset does not bring its own: cifar10:PATH, a folder of images, ...
+        name: The experiment: weight-banding or weight-change.
+        preset: Its scale: quick (built-in data, minutes on two cores; taken if left out), cifar10-small (two cores),
+            cifar10 of weight-banding and cifar of weight-change (one GPU), or paper (GPUs).
+        data: What to train on, where the preset does not bring its own. For weight-banding cifar10:PATH or a folder of
+            images. For weight-change cifar10:PATH,cifar100:PATH, with svhn:PATH for its paper preset, or a folder that
+            holds cifar10, cifar100 and svhn.
         variants: Run these only, and what they are compared with; several names may follow.
         seeds: Instead of the preset's; several numbers may follow.
         steps: Updates of every run, instead of the preset's number: a dry run.
@@ -109,7 +73,8 @@ def experiment(
         jobs: Runs at once, each in a process of its own; if left out as many as there are cores for, and one on a GPU.
         backend: What runs them: processes (loky), Dask or Ray.
         devices: Processes that train one network together, one a GPU; runs then go one after another.
-        table: Which rows to print.
+        table: Which rows to print: runs, variants or effects; of weight-banding also profiles, of weight-change also
+            accuracies, layers or thirds.
         atlas: The page to write; atlas.html in the folder if left out.
     """
     check_output(output, format_, sources=1, pictures=True)
@@ -131,7 +96,7 @@ def experiment(
         limit=limit,
     )
     if table not in chosen.result.tables:
-        message = f"{name} has no table {table}; there is {', '.join(chosen.result.tables)}"
+        message = f"{name} has no table {table[:80]!r}; there is {', '.join(chosen.result.tables)}"
         raise UsageError(message)
     place = folder or Path("experiments") / f"{chosen.name}-{chosen.preset}"
     together = devices * nodes > 1
@@ -146,7 +111,8 @@ def experiment(
         )
     if not is_first_process():
         return 0
-    print_results([result], table, format_=format_, output=output, shown=SHOWN.get(table))
+    shown = [TerminalColumn(key, label) for key, label in chosen.result.terminal.get(table, ())] or None
+    print_results([result], table, format_=format_, output=output, shown=shown)
     for failed in (done for done in result.runs if done.skipped is not None):
         report(f"{failed.variant}, seed {failed.seed}: {failed.skipped}")
     page = atlas or place / "atlas.html"

@@ -19,7 +19,7 @@ from weightatlas.wording import printable
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-Form = Literal["text", "integer", "number", "signed", "probability", "share", "bytes", "shape", "flag"]
+Form = Literal["text", "brief", "integer", "number", "signed", "probability", "share", "bytes", "shape", "flag"]
 
 CELL: Final = 120
 REASON: Final = 400
@@ -48,6 +48,7 @@ _FORMS: Mapping[str, Form] = {
     "banded": "flag",
     "slide_banded": "flag",
     "broken": "flag",
+    "outlier": "brief",
 }
 """How a field is written wherever it occurs; what is not here is written by its type."""
 
@@ -94,7 +95,7 @@ def terminal_table(
     measured = [row for row in rows if row.get("skipped") is None]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for column in visible:
-        right = form_of(column.key, measured) not in ("text", "shape", "flag")
+        right = form_of(column.key, measured) not in ("text", "brief", "shape", "flag")
         table.add_column(column.label, justify="right" if right else "left", overflow="fold", no_wrap=right)
     for row in measured:
         style = "bold" if row.get("banded") is True else ""
@@ -129,6 +130,8 @@ def written(value: object, form: Form) -> str:
     Example:
         >>> written(0.5694, "signed"), written(1e-5, "probability"), written([64, 3, 3, 3], "shape")
         ('+0.569', '<.001', '64×3×3×3')
+        >>> written("moves like no other layer: 19 times further", "brief")
+        'moves like no other layer'
     """
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return ""
@@ -138,7 +141,8 @@ def written(value: object, form: Form) -> str:
         return "yes" if value else "no"
     if isinstance(value, int | float) and not isinstance(value, bool):
         return _number(value, form)
-    return printable(str(value), limit=CELL)
+    text = str(value).partition(":")[0] if form == "brief" else str(value)
+    return printable(text, limit=CELL)
 
 
 def _number(value: float, form: Form) -> str:

@@ -11,9 +11,12 @@ from sklearn.metrics import adjusted_rand_score, silhouette_samples
 from weightatlas.change.clusters.clustering import (
     adjusted_rand,
     cluster,
+    cluster_each,
     contingency,
+    distances,
     information,
     on_plane,
+    on_planes,
     principal_plane,
     scatter,
     silhouettes,
@@ -48,18 +51,39 @@ def test_scatter_is_the_sum_of_squares_about_the_centres() -> None:
 
 
 def test_silhouettes_need_two_clusters_and_a_pair() -> None:
-    assert np.isnan(silhouettes(POINTS, np.zeros(18, dtype=np.int64))).all()
-    assert np.isnan(silhouettes(POINTS, np.arange(18))).all()
-    assert silhouettes(POINTS, LABELS).min() > 0.8
+    between = distances(POINTS)
+    assert np.isnan(silhouettes(between, np.zeros(18, dtype=np.int64))).all()
+    assert np.isnan(silhouettes(between, np.arange(18))).all()
+    assert silhouettes(between, LABELS).min() > 0.8
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(2, 9))
-def test_silhouettes_are_those_of_scikit_learn(seed: int, clusters: int) -> None:
+def test_silhouettes_of_many_tables_are_those_of_scikit_learn(seed: int, clusters: int) -> None:
+    """Numbers of clusters differ from table to table, and some numbers have no points."""
     generator = np.random.default_rng(seed)
-    points = generator.normal(size=(12, 3))
-    labels = np.unique(generator.integers(clusters, size=12), return_inverse=True)[1]
-    if labels.any():
-        np.testing.assert_allclose(silhouettes(points, labels), silhouette_samples(points, labels), atol=1e-12)
+    tables = generator.normal(size=(3, 12, 3))
+    labels = generator.integers(clusters, size=(3, 12))
+    labels[0] %= 2
+    together = silhouettes(distances(tables), labels)
+    for table, one, found in zip(tables, labels, together, strict=True):
+        if 2 <= len(np.unique(one)) < 12:
+            np.testing.assert_allclose(found, silhouette_samples(table, one), atol=1e-12)
+        else:
+            assert np.isnan(found).all()
+
+
+@pytest.mark.parametrize("method", ["kmeans", "hierarchical", "mixture"])
+def test_many_tables_are_clustered_as_each_of_them(method: Method) -> None:
+    order = np.random.default_rng(1).permutation(18)
+    found = cluster_each(np.stack([POINTS, POINTS[order]]), 3, method, np.random.default_rng(0))
+    assert adjusted_rand_score(LABELS, found[0]) == adjusted_rand_score(LABELS[order], found[1]) == 1
+
+
+def test_planes_of_many_tables_are_those_of_each_but_for_signs() -> None:
+    tables = np.random.default_rng(0).normal(size=(4, 7, 5))
+    each = np.stack([on_plane(principal_plane(table), table) for table in tables])
+    np.testing.assert_allclose(np.abs(on_planes(tables)), np.abs(each), atol=1e-12)
+    np.testing.assert_array_equal(on_planes(tables[:, :, :1])[..., 1], 0)
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=30))

@@ -39,8 +39,8 @@ def test_each_choice_finds_three_groups_far_apart(choice: Choice) -> None:
 def test_the_count_alone_is_that_of_the_scree(choice: Choice) -> None:
     pipeline = Pipeline(method="mixture" if choice == "bic" else "hierarchical", space="pca", largest=5)
     plane = on_plane(principal_plane(CURVES), CURVES)
-    count = count_clusters(CURVES, plane, choice, pipeline, seed=0, starts=10)
-    assert count == scree(CURVES, choice, pipeline, seed=0).taken
+    counts = count_clusters(np.stack([plane, 3 * plane]), choice, pipeline, np.random.default_rng(0), starts=10)
+    assert counts.tolist() == 2 * [scree(CURVES, choice, pipeline, seed=0).taken]
 
 
 def test_never_more_clusters_than_layers_that_differ() -> None:

@@ -140,7 +140,8 @@ def test_every_backend_gives_the_same_table(tmp_path: Path, backend: Any, form: 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
-def test_a_killed_process_of_two_costs_nothing(run: Path, tmp_path: Path) -> None:
+def test_a_killed_process_of_two_costs_nothing(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streaming, "PART", 100)  # a hundred parts: most are to be done yet when the process dies
     alone, killed = surveyed(run, jobs=1), []
 
     def kill() -> None:
@@ -156,7 +157,10 @@ def test_a_killed_process_of_two_costs_nothing(run: Path, tmp_path: Path) -> Non
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 @pytest.mark.filterwarnings("ignore")  # Dask warns of what was killed
-def test_a_killed_worker_of_a_dask_cluster_costs_nothing(run: Path, tmp_path: Path) -> None:
+def test_a_killed_worker_of_a_dask_cluster_costs_nothing(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streaming, "PART", 100)
     distributed = pytest.importorskip("dask.distributed")
     alone, killed = surveyed(run, jobs=1), []
     with (

@@ -39,9 +39,12 @@ def figures(run: Run) -> Measurement:
             "size": 0.5,
             "size_elementwise": 0.7,
             "size_excess": 0.2 + 0.001 * seed,
+            "recruitment_undivided": -0.2 + 0.001 * seed,
+            "recruitment_start": 0.6,
             "scale": 0.9 + 0.001 * seed,
             "depth_given_size": (-1) ** seed * 0.3,
             "stability": 0.5 + 0.01 * seed,
+            "cluster_p": 0.02 * seed,
         },
         {
             "change/ratio_l1": curves,
@@ -49,6 +52,7 @@ def figures(run: Run) -> Measurement:
             "change/layers": np.array([f"layer{number}" for number in range(LAYERS)]),
             "change/steps": np.arange(1, RECORDS + 1) * 10,
             "change/sizes": np.arange(1, LAYERS + 1) * 100,
+            "change/first": 0.01 / curves[:, 0],
             "change/inner": np.array([False, *[True] * (LAYERS - 2), False]),
         },
     )

@@ -81,6 +81,13 @@ def test_the_figures_are_those_of_the_checkpoints(done: Run, tmp_path: Path) -> 
         if not end:
             smallness = [-float(size[0].mean()) for size in sizes[1:-1]]
             assert found.figures["scale"] == pytest.approx(spearmanr(typical, smallness).statistic, abs=1e-9)
+            far = [[float(distance.mean()) for distance in line] for line in moved]
+            undivided = np.median(np.log(far), axis=1)[1:-1]
+            first = -np.log([float(size[0].mean()) for size in sizes[1:-1]])
+            for measure, values in (("recruitment_undivided", undivided), ("recruitment_start", first)):
+                expected_value = values[-part:].mean() - values[:part].mean()
+                assert found.figures[measure] == pytest.approx(expected_value, rel=1e-4)
+            np.testing.assert_allclose(found.arrays["change/first"], [float(size[0].mean()) for size in sizes])
     assert (found.figures["layers"], found.figures["records"], found.figures["stopped"]) == (19, 6, 0)
     assert found.figures["train_top5"] == 1
     assert 0 <= float(found.figures["reached"] or 0) <= 1
@@ -112,6 +119,26 @@ def test_a_planted_change_of_the_last_layers_is_recruitment(done: Run, tmp_path:
     for key in ("recruitment", "recruitment_elementwise"):
         assert float(figures[key] or 0) > 0.5
     assert float(figures["depth"] or 0) > 0.3
+
+
+def test_weights_that_move_as_far_have_the_recruitment_of_their_first_size(done: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "run" / "checkpoints"
+    start = load_file(folder / "step-00000000.safetensors")
+    for step in range(1, 7):
+        moved = {name: value if value.ndim < 2 else value + 1e-6 * step * value.sign() for name, value in start.items()}
+        save_file(moved, folder / f"step-{step:08d}.safetensors")
+    figures = measure_change(done).figures
+    assert float(figures["recruitment_start"] or 0) > 0.5
+    assert figures["recruitment_undivided"] == pytest.approx(0, abs=0.01)
+    assert figures["recruitment"] == pytest.approx(figures["recruitment_start"], abs=0.01)
+    assert float(figures["scale"] or 0) > 0.99
+
+
+def test_without_its_first_weights_a_run_says_nothing_of_their_size(done: Run, tmp_path: Path) -> None:
+    (tmp_path / "run" / "checkpoints" / "step-00000000.safetensors").unlink()
+    found = measure_change(done)
+    assert isinstance(found.figures["recruitment"], float)
+    assert {"scale", "recruitment_undivided", "recruitment_start"}.isdisjoint(found.figures)
 
 
 def test_a_layer_that_does_not_move_has_stopped_and_is_left_out_of_the_means(done: Run, tmp_path: Path) -> None:

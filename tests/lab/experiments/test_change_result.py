@@ -1,15 +1,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.lab.experiments.changes_for_tests import LAYERS, RECORDS, made
+from weightatlas.lab.experiments.banding_result import BandingExperimentResult
+from weightatlas.lab.experiments.change_result import ChangeExperimentResult
+from weightatlas.lab.experiments.result import ExperimentResult
 from weightatlas.lab.experiments.weight_change import PRESETS
-
-if TYPE_CHECKING:
-    from weightatlas.lab.experiments.change_result import ChangeExperimentResult
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +26,15 @@ def test_rows_have_the_columns_of_their_table(result: ChangeExperimentResult) ->
     assert len(result.rows("thirds")) == runs * 3 * RECORDS
 
 
+@pytest.mark.parametrize("kind", [ExperimentResult, BandingExperimentResult, ChangeExperimentResult])
+def test_a_terminal_shows_columns_that_there_are(kind: type[ExperimentResult]) -> None:
+    assert {"runs", "variants", "effects"} <= set(kind.terminal) <= set(kind.tables)
+    for table, shown in kind.terminal.items():
+        keys = [key for key, _ in shown]
+        assert len(set(keys)) == len(keys)
+        assert set(keys) <= set(kind.tables[table])
+
+
 def test_a_third_is_the_geometric_mean_of_its_layers(result: ChangeExperimentResult) -> None:
     rows = [row for row in result.rows("thirds") if (row["variant"], row["seed"]) == ("scenes", 1)]
     first, middle, last = (
@@ -42,6 +50,7 @@ def test_a_layer_s_figure_is_its_typical_change(result: ChangeExperimentResult) 
     assert rows[0]["ratio_l1"] == pytest.approx(0.1 * 0.25)
     assert rows[0]["elementwise"] == pytest.approx(0.1)
     assert [row["inner"] for row in rows] == [False, *[True] * (LAYERS - 2), False]
+    assert rows[0]["first_weight"] == pytest.approx(0.1)
     assert (rows[0]["place"], rows[-1]["place"], rows[-1]["parameters"]) == (0, 1, 100 * LAYERS)
 
 
@@ -76,4 +85,5 @@ def test_verdicts_follow_the_planted_recruitment(result: ChangeExperimentResult)
     assert found["scenes-left", "recruitment", "same"] == "agrees"
     assert found["scenes", "size_excess", "present"] == "agrees"
     assert found["scenes", "stability", "present"] == "disagrees"
+    assert found["scenes", "recruitment_undivided", "present"] == "disagrees"
     assert found["scenes", "depth_given_size", "present"] == "undecided"

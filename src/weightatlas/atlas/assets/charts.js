@@ -84,6 +84,8 @@ export function enhanceChart(section, settings) {
     try {
       drawn?.finalize();
       drawn = await embed(place, night.matches);
+      // A layer of marks without any would be announced as an image without a name.
+      for (const group of place.querySelectorAll('g[role]:empty')) group.removeAttribute("role");
       const svg = /** @type {SVGElement | null} */ (place.querySelector("svg"));
       if (svg && compound) svg.style.minWidth = `${Math.min(Number(svg.getAttribute("width")), 560)}px`;
       if (frame.scrollWidth > frame.clientWidth) frame.tabIndex = 0;

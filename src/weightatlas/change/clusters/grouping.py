@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from weightatlas.change.clusters.clustering import cluster, distinct, on_plane, principal_plane, silhouettes
+from weightatlas.change.clusters.clustering import cluster, distances, distinct, on_plane, principal_plane, silhouettes
 from weightatlas.change.clusters.groups import Cluster, LayerGroup, LayerTrend
 from weightatlas.change.clusters.outlying import outlier_factors
 from weightatlas.change.clusters.scree import scree
@@ -132,7 +132,7 @@ def _fit(points: Array, clusters: int | Choice, pipeline: Pipeline, seed: int) -
     if not 2 <= labels.max() + 1 < len(points):
         return _Fit(*one, chosen, tried) if not labels.any() else _Fit(labels, one[1], chosen, tried)
     trust, jaccard = stability(points, labels, clusters, pipeline, seed=seed)
-    return _Fit(labels, silhouettes(space, labels), chosen, tried, trust, jaccard)
+    return _Fit(labels, silhouettes(distances(space), labels), chosen, tried, trust, jaccard)
 
 
 def _chosen(clusters: int | Choice, taken: int) -> str:
@@ -198,6 +198,8 @@ def _apart(curves: Array, position: int, taking: Labels, factor: float) -> str:
     usual = float(np.median(middles))
     own = float(middles[list(taking).index(position)])
     sentence = f"moves like no other layer: {factor:.2g} times further from its neighbours than they from theirs"
+    if not own:
+        return f"{sentence}; its median change is 0"
     return f"{sentence}, with {own / usual:.2g} times the median layer's change" if usual > 0 else sentence
 
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from scipy.spatial.distance import pdist, squareform
-from sklearn.neighbors import LocalOutlierFactor
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -42,6 +41,8 @@ def outlier_factors(points: Array) -> Array:
     """
     if len(points) < LEAST_LAYERS:
         return np.ones(len(points))
+    from sklearn.neighbors import LocalOutlierFactor
+
     distances = squareform(pdist(points))
     third = np.sort(distances, axis=1)[:, NEIGHBOURS]
     usual = float(np.median(third[third > 0])) if third.any() else 1.0

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 WINDOW: Final = 5
 """Records of the running median that a spike stands out from: two on either side outvote two spikes in a row."""
 
+LARGEST: Final = 1e75
+"""Beyond it a change counts as infinite, below its inverse as none: squares of ratios of changes stay finite numbers.
+"""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Table:
@@ -50,7 +54,7 @@ class Prepared:
 
 
 def table_of(curves: Any, names: Sequence[str] | None = None) -> Table:  # noqa: ANN401 - whatever holds a table
-    """Read a table of curves from an array, a data frame or a mapping.
+    """Read a table of curves from an array, a data frame or a mapping; what is past `LARGEST` is taken for infinite.
 
     Raises:
         ValueError: it is no table of numbers, is empty, or its names do not fit.
@@ -70,6 +74,8 @@ def table_of(curves: Any, names: Sequence[str] | None = None) -> Table:  # noqa:
     if values.ndim != 2 or values.size == 0:
         message = f"curves are a table, layers x records, with a value at least; got shape {values.shape}"
         raise ValueError(message)
+    values[np.abs(values) > LARGEST] *= np.inf
+    values[np.abs(values) < 1 / LARGEST] = 0
     if names is None:
         names = [f"layer {index}" for index in range(len(values))] if labels is None else [str(name) for name in labels]
     if len(names) != len(values):

@@ -9,6 +9,8 @@ import numpy as np
 
 from weightatlas.change.clusters.clustering import (
     cluster,
+    cluster_each,
+    distances,
     distinct,
     information,
     on_plane,
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from weightatlas.change.clusters.pipeline import Choice, Pipeline
 
     Array = npt.NDArray[np.float64]
+    Labels = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,38 +66,60 @@ def scree(curves: Array, clusters: int | Choice, pipeline: Pipeline, *, seed: in
     others = [cluster(other, count, pipeline.method, seed=seed) for count in counts if count <= distinct(other)]
     here = np.array([scatter(points, labels) for labels in partitions])
     there = np.array([scatter(other, labels) for labels in others] + [0.0] * (len(counts) - len(others)))
-    silhouette = np.array([silhouettes(points, labels).mean() for labels in partitions])
+    between = distances(points)
+    silhouette = np.array([silhouettes(between, labels).mean() for labels in partitions])
     bic = np.full(len(counts), np.nan)
     if pipeline.method == "mixture":
         bic = np.array([information(points, count, seed=seed) for count in counts])
     on_curves, on_pca = (here, there) if points is curves else (there, here)
     most = distinct(points)
-    taken = min(clusters, most) if isinstance(clusters, int) else _choose(clusters, on_pca, silhouette, bic)
+    figures = {"elbow": on_pca, "silhouette": silhouette, "bic": bic}
+    taken = min(clusters, most) if isinstance(clusters, int) else choose(clusters, figures[clusters])
     return Scree(counts, on_curves, on_pca, silhouette, bic, taken)
 
 
-def count_clusters(curves: Array, points: Array, choice: Choice, pipeline: Pipeline, *, seed: int, starts: int) -> int:
-    """The number of clusters that `scree` would take, without what the choice does not look at.
+def choose(choice: Choice, figures: Array) -> int:
+    """The number of clusters that a choice takes, from its figures for 1, 2, 3 ... clusters; NaN has no say."""
+    known = np.isfinite(figures)
+    if choice == "elbow":
+        return elbow(figures[known])
+    if not known.any():
+        return 1
+    return int(np.nanargmin(figures) if choice == "bic" else np.nanargmax(figures)) + 1
+
+
+def count_clusters(
+    tables: Array, choice: Choice, pipeline: Pipeline, generator: np.random.Generator, *, starts: int
+) -> Labels:
+    """The number of clusters that `scree` would take in each of many tables.
 
     Args:
-        curves: (layers, records), prepared.
-        points: what is clustered: the curves, or their principal components.
+        tables: (tables, points, features) of what the choice looks at: the principal planes for an elbow, else what is
+            clustered.
         choice: how to choose.
         pipeline: the method, and how many to try.
-        seed: of the starts.
+        generator: of the starts.
         starts: how many.
+
+    Returns:
+        (tables,) numbers of clusters.
     """
-    counts = range(1, most_clusters(points, pipeline) + 1)
-    nothing = np.full(len(counts), np.nan)
-    if choice == "bic":
-        return _choose(choice, nothing, nothing, np.array([information(points, k, seed=seed) for k in counts]))
-    if choice == "elbow":
-        points = on_plane(principal_plane(curves), curves)
-        counts = range(1, min(len(counts), distinct(points)) + 1)
-    partitions = [cluster(points, count, pipeline.method, seed=seed, starts=starts) for count in counts]
-    if choice == "elbow":
-        return _choose(choice, np.array([scatter(points, labels) for labels in partitions]), nothing, nothing)
-    return _choose(choice, nothing, np.array([silhouettes(points, labels).mean() for labels in partitions]), nothing)
+    most = np.array([most_clusters(table, pipeline) for table in tables])
+    figures = np.full((len(tables), int(most.max())), np.nan)
+    between = distances(tables) if choice == "silhouette" else None
+    for count in range(1, figures.shape[1] + 1):
+        taking = np.flatnonzero(most >= count)
+        some = tables[taking]
+        if choice == "bic":
+            seeds = generator.integers(2**31, size=len(some))
+            known = [information(table, count, seed=int(seed)) for table, seed in zip(some, seeds, strict=True)]
+            figures[taking, count - 1] = known
+            continue
+        labels = cluster_each(some, count, pipeline.method, generator, starts=starts)
+        figures[taking, count - 1] = (
+            scatter(some, labels) if between is None else silhouettes(between[taking], labels).mean(axis=-1)
+        )
+    return np.array([choose(choice, row) for row in figures])
 
 
 def most_clusters(points: Array, pipeline: Pipeline) -> int:
@@ -119,11 +144,3 @@ def elbow(scatters: Array) -> int:
         return 1
     share = (scatters - scatters[-1]) / (scatters[0] - scatters[-1])
     return int(np.argmax(np.linspace(1, 0, len(scatters)) - share)) + 1
-
-
-def _choose(choice: Choice, scatters: Array, silhouette: Array, bic: Array) -> int:
-    if choice == "elbow":
-        return elbow(scatters)
-    if choice == "bic":
-        return int(np.argmin(bic)) + 1
-    return 1 if np.isnan(silhouette).all() else int(np.nanargmax(silhouette)) + 1

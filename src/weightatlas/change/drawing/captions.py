@@ -93,9 +93,10 @@ def clusters_null(trends: Trends) -> str:
     """What curves without groups would give."""
     pipeline = trends.pipeline
     return (
-        f"{pipeline.nulls} tables of curves without groups (one Gaussian with the mean and the covariance of this "
-        f"one), clustered the same way. k-means finds clusters in anything: they are called stable where at most "
-        f"{pipeline.alpha:.0%} of those tables are as far apart and as often found again."
+        f"Twice {pipeline.nulls} tables of curves without groups, clustered the same way: one Gaussian, and layers "
+        f"spread evenly along the principal axes, both with the mean and the covariance of this table. Every method "
+        f"finds clusters in anything: they are called stable where at most {pipeline.alpha:.0%} of the tables of "
+        f"either kind are as far apart and as often found again."
     )
 
 

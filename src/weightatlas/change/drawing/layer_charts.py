@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Final
 
 import altair as alt
@@ -89,7 +90,7 @@ def depth_chart(changes: Changes, trend: DepthTrend) -> alt.HConcatChart:
         (
             alt.X("parameters:Q", scale=sizes.scale(), axis=sizes.axis(form="~s")),
             y,
-            f"with size: {trend.with_size:+.2f}",
+            "all of one size" if math.isnan(trend.with_size) else f"with size: {trend.with_size:+.2f}",
         ),
         (
             alt.X("depth_given_size:Q", title="rank of depth, less what size tells"),

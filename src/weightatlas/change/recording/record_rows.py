@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from weightatlas.change.recording.kept import Amounts
     from weightatlas.change.recording.watched import Watched
     from weightatlas.result import Row
+
+FROM_NOTHING: Final = "all its weights were 0 at the record before: no ratio"
+"""What is said of a layer that leaves zero, as those of low-rank adapters do: JSON has no infinity."""
 
 SPOILT: Final = ("ratio_l2", "cosine", "angle_from_start", "median")
 """Figures that are wrong where weights were rounded to be kept; sums of magnitudes stay right on average."""
@@ -49,7 +53,8 @@ def figures_rows(
         spoilt = SPOILT if is_coarser(kept, each.dtype) else ()
         head: Row = {"layer": each.layer, "role": each.role, "step": step}
         values: Row = {name: None if name in spoilt else plain(getattr(found, name)) for name in FIGURES}
-        tail: Row = {"since": since, "tensor": each.tensor, "parameters": each.parameters, "skipped": found.skipped}
+        reason = FROM_NOTHING if math.isinf(found.ratio_l1) else found.skipped
+        tail: Row = {"since": since, "tensor": each.tensor, "parameters": each.parameters, "skipped": reason}
         rows.append(head | values | tail)
     return rows
 

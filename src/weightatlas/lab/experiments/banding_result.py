@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from weightatlas.lab.experiments.banding_measures import MEASURES
-from weightatlas.lab.experiments.result import ExperimentResult, experiment_tables
+from weightatlas.lab.experiments.result import ExperimentResult, Shown, experiment_tables
 from weightatlas.result import Row, plain
 
 if TYPE_CHECKING:
@@ -28,6 +28,22 @@ class BandingExperimentResult(ExperimentResult):
     """
 
     tables: ClassVar[Mapping[str, tuple[str, ...]]] = {**experiment_tables(MEASURES), "profiles": PROFILES}
+
+    terminal: ClassVar[Mapping[str, Shown]] = {
+        **ExperimentResult.terminal,
+        "runs": (
+            *ExperimentResult.terminal["runs"],
+            ("penultimate_score", "B, last but one"),
+            ("penultimate_direction", "bands"),
+            ("last_score", "B, last"),
+            ("last_direction", "bands"),
+        ),
+        "variants": (
+            *ExperimentResult.terminal["variants"],
+            ("penultimate_score", "B, last but one"),
+            ("last_score", "B, last"),
+        ),
+    }
 
     def rows(self, table: str | None = None) -> list[Row]:
         """Rows of "runs", "variants", "effects" or "profiles"."""

@@ -92,6 +92,17 @@ MEASURES: Final = (
         "rank correlation with size, elementwise less equation 1",
         description="how much more it follows size",
     ),
+    Measure(
+        "recruitment_undivided",
+        "recruitment, undivided",
+        compared=True,
+        description="the same of the mean |change| of a weight, not divided by the weights",
+    ),
+    Measure(
+        "recruitment_start",
+        "recruitment from first weights",
+        description="what equation 1 would give if every weight moved as far and the first weights stayed",
+    ),
     Measure("scale", "rank correlation with 1 / |w|, equation 1", description="with how small the first weights are"),
     Measure(
         "depth_given_scale",
@@ -125,13 +136,17 @@ def measure_change(run: Run) -> Measurement:
     itself is. Values of 0 and those that are not finite are left out of the median.
 
     "depth", "size" and the partial figures are Spearman's with m_l; "scale" is that with how small a layer's weights
-    are at the start, one over the mean of |w|. Adam moves all weights by about as much, so small ones change by a
-    larger part; where first weights shrink as layers widen, later layers change more whatever they learn. Clusters are
-    those of the published pipeline on the elementwise curves, four of them; "stability" compares single starts of
-    k-means with the best one.
+    are at the start, one over the mean of |w|. If Adam moves all weights by about as much, small ones change by a
+    larger part, and where first weights shrink as layers widen, later layers change more before anything is learned.
+    Two figures tell this from learning. Equation 1 is the mean |change| of a weight over the mean |weight|:
+    "recruitment_undivided" is R of the first alone, how much farther later weights move; "recruitment_start" is R of
+    one over the second at the start, what R would be if all weights moved as far. Clusters are those of the published
+    pipeline on the elementwise curves, four of them; "stability" compares single starts of k-means with the best one,
+    where the paper keeps the best of ten.
 
     Arrays: `change/ratio_l1` and `change/elementwise`, (layers, records), of all layers, with `change/layers`,
-    `change/steps`, `change/sizes` and `change/inner`, which of them are measured.
+    `change/steps`, `change/sizes` and `change/inner`, which of them are measured; `change/first`, the mean |weight| of
+    each at the start, NaN where the run has not kept its first weights.
 
     Raises:
         SourceError: the run's checkpoints cannot be read.
@@ -149,11 +164,12 @@ def measure_change(run: Run) -> Measurement:
     }
     for figure in FIGURES:
         figures |= _along(changes, inner, figure)
-    figures |= _against_scale(run, changes, inner)
+    weights = _mean_weights(run, changes)
+    figures |= _against_scale(weights, changes, inner)
     excess = [figures.get(f"size{FIGURES[figure]}") for figure in ("elementwise", "ratio_l1")]
     if isinstance(excess[0], float) and isinstance(excess[1], float):
         figures["size_excess"] = excess[0] - excess[1]
-    return Measurement(figures | _clustering(changes), _arrays(changes, inner))
+    return Measurement(figures | _clustering(changes), _arrays(changes, inner, weights[:, 0]))
 
 
 def inner_layers(changes: Changes) -> list[int]:
@@ -212,16 +228,30 @@ def _along(changes: Changes, inner: list[int], figure: str) -> dict[str, Figure]
     return found
 
 
-def _against_scale(run: Run, changes: Changes, inner: list[int]) -> dict[str, Figure]:
-    """Rank correlations with how small the first weights are; nothing where the run has not kept them."""
-    first = RunFolder(run.folder).checkpoint(0)
-    if not first.is_file():
+def _mean_weights(run: Run, changes: Changes) -> npt.NDArray[np.float64]:
+    """The mean |weight| of each layer before each change, (layers, records); NaN where no checkpoint is kept."""
+    found = np.full((len(changes.layers), len(changes.since)), np.nan)
+    for record, step in enumerate(changes.since):
+        path = RunFolder(run.folder).checkpoint(step)
+        if path.is_file():
+            state = open_checkpoint(path)
+            found[:, record] = [float(state[layer.tensor].abs().mean(dtype=torch.float64)) for layer in changes.layers]
+    return found
+
+
+def _against_scale(weights: npt.NDArray[np.float64], changes: Changes, inner: list[int]) -> dict[str, Figure]:
+    """How far weights move and how small the first ones are; nothing where the run has not kept them."""
+    first = weights[inner, 0]
+    if changes.since[0] != 0 or not np.isfinite(first).all():
         return {}
-    weights = open_checkpoint(first)
-    smallness = [-float(weights[changes.layers[number].tensor].abs().mean(dtype=torch.float64)) for number in inner]
-    typical = typical_change(changes.curves("ratio_l1")[inner])
-    trend = depth_trend(typical, np.arange(len(inner), dtype=np.float64), np.array(smallness), **ONCE)
-    return {"scale": trend.with_size, "depth_given_scale": trend.partial}
+    curves = changes.curves("ratio_l1")[inner]
+    trend = depth_trend(typical_change(curves), np.arange(len(inner), dtype=np.float64), -first, **ONCE)
+    return {
+        "recruitment_undivided": recruitment(typical_change(curves * weights[inner]).tolist()),
+        "recruitment_start": -recruitment(typical_change(first[:, None]).tolist()),
+        "scale": trend.with_size,
+        "depth_given_scale": trend.partial,
+    }
 
 
 def _clustering(changes: Changes) -> dict[str, Figure]:
@@ -233,7 +263,7 @@ def _clustering(changes: Changes) -> dict[str, Figure]:
     return {"stability": stability.inits, "reached": stability.reached, "cluster_p": stability.p}
 
 
-def _arrays(changes: Changes, inner: list[int]) -> dict[str, npt.NDArray[Any]]:
+def _arrays(changes: Changes, inner: list[int], first: npt.NDArray[np.float64]) -> dict[str, npt.NDArray[Any]]:
     names = np.array(changes.names, dtype=np.str_)
     kept = np.zeros(len(names), dtype=bool)
     kept[inner] = True
@@ -243,4 +273,5 @@ def _arrays(changes: Changes, inner: list[int]) -> dict[str, npt.NDArray[Any]]:
         "change/steps": np.array(changes.steps, dtype=np.int64),
         "change/sizes": np.array([layer.parameters for layer in changes.layers], dtype=np.int64),
         "change/inner": kept,
+        "change/first": first,
     }

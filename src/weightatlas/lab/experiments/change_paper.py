@@ -5,8 +5,17 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Final
 
-ACCURACIES: Final = ("train_accuracy", "train_top5", "test_accuracy", "test_top5")
-"""The columns of the paper's table 2, by the names of a run's figures."""
+TOPS: Final = MappingProxyType(
+    {
+        "train_accuracy": "train top-1",
+        "train_top5": "train top-5",
+        "test_accuracy": "test top-1",
+        "test_top5": "test top-5",
+    }
+)
+"""The columns of the paper's table 2 and their labels, by the names of a run's figures."""
+
+ACCURACIES: Final = tuple(TOPS)
 
 TABLE_2: Final = MappingProxyType(
     {

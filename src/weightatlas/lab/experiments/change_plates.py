@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Final
 from weightatlas.lab.experiments.change_charts import (
     layer_rows,
     layers_chart,
+    measured_rows,
     recruitment_chart,
     recruitment_rows,
+    scale_chart,
     third_rows,
     thirds_chart,
 )
-from weightatlas.lab.experiments.change_findings import change_findings, layers_title, recruitment_title
-from weightatlas.lab.experiments.change_paper import ACCURACIES
+from weightatlas.lab.experiments.change_findings import change_findings, recruitment_title, scale_title
+from weightatlas.lab.experiments.change_paper import ACCURACIES, TOPS
 from weightatlas.lab.experiments.plates import (
     INTERVALS,
     effects_table,
@@ -33,20 +35,14 @@ RECRUITMENT: Final = (
     "the sum of |change| over the sum of |weight|; elementwise, what the paper's code computes, is the mean of their "
     "ratios."
 )
-TOPS: Final = {
-    "train_accuracy": "train top-1",
-    "train_top5": "train top-5",
-    "test_accuracy": "test top-1",
-    "test_top5": "test top-5",
-}
 
 
 def change_plates(result: ChangeExperimentResult) -> list[Plate]:
     """All plates of the experiment."""
     plates: list[Plate] = [subject(result), *change_findings(result), *summary(result)]
     if result.finished:
-        plates += [_recruitment(result), _layers(result), _thirds(result)]
-    return [*plates, verdicts_table(result), _accuracies(result), effects_table(result), runs_table(result)]
+        plates += [_recruitment(result), _scale(result), _layers(result), _thirds(result)]
+    return [*plates, verdicts_table(result, kept=False), _accuracies(result), effects_table(result), runs_table(result)]
 
 
 def _recruitment(result: ChangeExperimentResult) -> Chart:
@@ -70,19 +66,44 @@ def _recruitment(result: ChangeExperimentResult) -> Chart:
     )
 
 
+def _scale(result: ChangeExperimentResult) -> Chart:
+    return Chart(
+        Heading(
+            key="scale",
+            title=scale_title(result),
+            reading=(
+                "Each dot is a layer of a run: how large its weights are at first, and by how large a part of them it "
+                "changes. On a line that falls as the grey one all weights move as far, whatever their layer; both "
+                "axes are logarithmic."
+            ),
+            method=(
+                "The mean |weight| before training; the exponential of the median over checkpoints of the logarithm "
+                "of equation 1. First layer, last layer and embeddings left out. The grey line is one over |weight|, "
+                "at the geometric mean of the dots."
+            ),
+            null=(
+                "The grey line: the change of a layer is then that of its first weights alone. Later layers start with "
+                "smaller weights where they are wider."
+            ),
+        ),
+        spec=scale_chart(result).to_dict(),
+        rows=tuple(measured_rows(result)),
+    )
+
+
 def _layers(result: ChangeExperimentResult) -> Chart:
     rows = layer_rows(result)
     return Chart(
         Heading(
             key="layers-chart",
-            title=layers_title(result),
+            title="The change of every layer along the network",
             reading=(
                 "Each point is a layer, from the first to the last of the network; a line joins those of one run. Both "
                 "axes of change are logarithmic."
             ),
             method=(
                 "The exponential of the median over checkpoints of the logarithm of a layer's change. First and last "
-                "layer are drawn, and are left out of all figures."
+                "layer are drawn, and are left out of all figures. Of very many layers the first seed alone is drawn."
             ),
         ),
         spec=layers_chart(result).to_dict(),
@@ -109,9 +130,9 @@ def _accuracies(result: ChangeExperimentResult) -> Table:
     paired = any(row[f"{ACCURACIES[0]}_paper"] is not None for row in rows)
     columns = [Column("variant", "variant"), Column("seeds", "seeds", "integer")]
     for name in ACCURACIES:
-        columns.append(Column(name, TOPS[name], "share", 1, description="mean over seeds, in evaluation mode"))
+        columns.append(Column(name, TOPS[name], "share", 3, description="mean over seeds, in evaluation mode"))
         if paired:
-            columns.append(Column(f"{name}_paper", "paper", "share", 1, description="its table 2"))
+            columns.append(Column(f"{name}_paper", "paper", "share", 3, description="its table 2"))
     return Table(
         Heading(
             key="accuracies",

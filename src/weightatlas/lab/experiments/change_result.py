@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, ClassVar, Final
 import numpy as np
 
 from weightatlas.lab.experiments.change_measures import FIGURES, MEASURES, PARTS, typical_change
-from weightatlas.lab.experiments.change_paper import ACCURACIES, TABLE_2
+from weightatlas.lab.experiments.change_paper import ACCURACIES, TABLE_2, TOPS
 from weightatlas.lab.experiments.effects import mean_interval
-from weightatlas.lab.experiments.result import ExperimentResult, experiment_tables
+from weightatlas.lab.experiments.result import ExperimentResult, Shown, experiment_tables
 from weightatlas.result import Row, plain
 
 if TYPE_CHECKING:
@@ -30,8 +30,30 @@ ACCURACY_COLUMNS: Final = (
     *(column for name in ACCURACIES for column in (name, f"{name}_sd", f"{name}_paper")),
     "skipped",
 )
-LAYER_COLUMNS: Final = ("variant", "seed", "network", "layer", "place", "parameters", *FIGURES, "inner", "skipped")
+LAYER_COLUMNS: Final = (
+    "variant",
+    "seed",
+    "network",
+    "layer",
+    "place",
+    "parameters",
+    *FIGURES,
+    "first_weight",
+    "inner",
+    "skipped",
+)
 THIRD_COLUMNS: Final = ("variant", "seed", "network", "part", "record", "step", *FIGURES, "skipped")
+OF_A_RUN: Final[Shown] = (
+    ("train_accuracy", "train acc."),
+    ("test_accuracy", "test acc."),
+    ("minutes", "minutes"),
+    ("recruitment", "R, eq. 1"),
+    ("recruitment_elementwise", "R, elementwise"),
+    ("recruitment_undivided", "R, undivided"),
+    ("recruitment_start", "R from |w|"),
+    ("depth_given_size", "rho, depth | size"),
+    ("stability", "clusters, ARI"),
+)
 THIRDS: Final = ("first third", "middle third", "last third")
 
 
@@ -40,8 +62,9 @@ class ChangeExperimentResult(ExperimentResult):
     """WeightScale's experiment; beside the tables of every experiment it has "accuracies", "layers" and "thirds".
 
     A row of "accuracies" is a variant beside the paper's table 2; of "layers", a layer of a run, with the geometric
-    mean place of its changes (the exponential of their median logarithm) and its place along the network, 0 to 1; of
-    "thirds", a third of the layers at one checkpoint, with the geometric mean of their changes.
+    mean place of its changes (the exponential of their median logarithm), its place along the network, 0 to 1, and its
+    mean |weight| at the start; of "thirds", a third of the layers at one checkpoint, with the geometric mean of their
+    changes.
     """
 
     tables: ClassVar[Mapping[str, tuple[str, ...]]] = {
@@ -49,6 +72,34 @@ class ChangeExperimentResult(ExperimentResult):
         "accuracies": ACCURACY_COLUMNS,
         "layers": LAYER_COLUMNS,
         "thirds": THIRD_COLUMNS,
+    }
+
+    terminal: ClassVar[Mapping[str, Shown]] = {
+        **ExperimentResult.terminal,
+        "runs": (("variant", "variant"), ("seed", "seed"), *OF_A_RUN),
+        "variants": (("variant", "variant"), ("seeds", "seeds"), *OF_A_RUN),
+        "accuracies": (
+            ("variant", "variant"),
+            ("seeds", "seeds"),
+            *(shown for name, label in TOPS.items() for shown in ((name, label), (f"{name}_paper", "paper"))),
+        ),
+        "layers": (
+            ("variant", "variant"),
+            ("seed", "seed"),
+            ("layer", "layer"),
+            ("parameters", "parameters"),
+            ("first_weight", "|w| at the start"),
+            ("ratio_l1", "equation 1"),
+            ("elementwise", "elementwise"),
+        ),
+        "thirds": (
+            ("variant", "variant"),
+            ("seed", "seed"),
+            ("part", "part"),
+            ("step", "step"),
+            ("ratio_l1", "equation 1"),
+            ("elementwise", "elementwise"),
+        ),
     }
 
     def rows(self, table: str | None = None) -> list[Row]:
@@ -105,6 +156,7 @@ class ChangeExperimentResult(ExperimentResult):
                     "layer": name,
                     "place": number / max(len(names) - 1, 1),
                     "parameters": int(arrays["change/sizes"][number]),
+                    "first_weight": float(arrays["change/first"][number]),
                     "inner": bool(arrays["change/inner"][number]),
                     **{figure: float(typical[figure][number]) for figure in FIGURES},
                 }

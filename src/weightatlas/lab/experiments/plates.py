@@ -21,8 +21,9 @@ INTERVALS: Final = (
 )
 JUDGING: Final = (
     "“Lower”, “higher” and “under half” agree where the interval of the paired difference lies on the claimed side; "
-    "“present” and “reversed” where that of the variant itself lies beyond the floor and q < .001 in every seed; "
-    "“absent” where it lies within the floor. A claim is contradicted only by an interval wholly on the other side; "
+    "“same” where it lies within the floor; “present” and “reversed” where that of the variant itself lies beyond the "
+    "floor and, of a measure with a test, q < .001 in every seed; “absent” where it lies within the floor. A claim is "
+    "contradicted only by an interval wholly on the other side; "
     "all else is undecided, one seed always."
 )
 
@@ -102,8 +103,17 @@ def tally(items: Sequence[object]) -> str:
     return number(len(items)) if items else "none"
 
 
-def verdicts_table(result: ExperimentResult) -> Table:
-    """Every claim with its figures: the article's words beside the verdict."""
+SAID_OF_KEPT: Final = " “Kept” is the variant's mean as a share of the baseline's: what is still present may be weak."
+KEPT: Final = Column("kept", "kept", "share", 0)
+
+
+def verdicts_table(result: ExperimentResult, *, kept: bool = True) -> Table:
+    """Every claim with its figures: the article's words beside the verdict.
+
+    Args:
+        result: of the experiment.
+        kept: show the variant's mean as a share of the baseline's too, where measures have a zero that is nothing.
+    """
     labels = {measure.key: measure.label for measure in result.experiment.measures}
     rows = []
     for row in result.rows("effects"):
@@ -111,6 +121,7 @@ def verdicts_table(result: ExperimentResult) -> Table:
             shown = {
                 "measure": labels.get(row["measure"], row["measure"]),
                 "article": row["article"] or "(ours)",
+                "judged": f"{row['expected']}, floor {row['floor']:g}" if row["floor"] else row["expected"],
                 "own": interval(row, "value_low", "value_high"),
                 "change": interval(row, "low", "high"),
             }
@@ -122,22 +133,22 @@ def verdicts_table(result: ExperimentResult) -> Table:
             title=f"{capitalized(tally(agreeing))} of {counted(len(rows), 'claim')} confirmed",
             reading=(
                 "One row a claim. The article's own words stand beside our verdict; a claim that it does not make is "
-                "ours. “Kept” is the variant's mean as a share of the baseline's: what is still present may be weak."
+                f"ours.{SAID_OF_KEPT if kept else ''}"
             ),
             method=f"{INTERVALS} {JUDGING}",
         ),
         columns=(
             Column("variant", "variant"),
             Column("measure", "measure"),
+            Column("article", "article"),
+            Column("judged", "judged as", description="what the claim says of the measure, and its floor"),
+            Column("verdict", "verdict"),
             Column("value", "mean", "signed"),
             Column("own", "its interval", description="95 % t interval of the variant's own mean"),
             Column("baseline", "baseline", "signed"),
             Column("effect", "effect", "signed", description="mean paired difference from the baseline"),
             Column("change", "its interval", description="95 % t interval of the paired difference"),
-            Column("kept", "kept", "share", 0),
-            Column("article", "article"),
-            Column("expected", "judged as", description="what the claim says of the measure"),
-            Column("verdict", "verdict"),
+            *((KEPT,) if kept else ()),
         ),
         rows=tuple(rows),
         marked=tuple(row["verdict"] == "agrees" for row in rows),

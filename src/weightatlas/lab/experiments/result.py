@@ -29,6 +29,9 @@ FIGURES = ("steps", "train_accuracy", "test_accuracy", "test_top5", "train_loss"
 
 AVERAGED = tuple(name for name in FIGURES if name not in ("steps", "parameters"))
 
+Shown = tuple[tuple[str, str], ...]
+"""Columns that a terminal shows, each with its label."""
+
 EFFECTS = (
     "variant",
     "against",
@@ -49,6 +52,13 @@ EFFECTS = (
     "verdict",
     "article",
     "skipped",
+)
+
+SHOWN: Shown = (
+    ("train_accuracy", "train acc."),
+    ("test_accuracy", "test acc."),
+    ("parameters", "parameters"),
+    ("minutes", "minutes"),
 )
 
 
@@ -105,7 +115,8 @@ def is_number(measure: Measure) -> bool:
 class ExperimentResult(Result):
     """All runs of an experiment, in the order of its seeds and variants.
 
-    A subclass belongs to one experiment: it names its tables, `experiment_tables` of its measures, and adds plates.
+    A subclass belongs to one experiment: it names its tables, `experiment_tables` of its measures, says in `terminal`
+    which of their columns a terminal shows (all, of a table that is not there), and adds plates.
 
     Attributes:
         source: name and preset of the experiment.
@@ -114,6 +125,21 @@ class ExperimentResult(Result):
     """
 
     tables: ClassVar[Mapping[str, tuple[str, ...]]] = experiment_tables(())
+    terminal: ClassVar[Mapping[str, Shown]] = {
+        "runs": (("variant", "variant"), ("seed", "seed"), *SHOWN),
+        "variants": (("variant", "variant"), ("seeds", "seeds"), *SHOWN),
+        "effects": (
+            ("variant", "variant"),
+            ("measure", "measure"),
+            ("baseline", "baseline"),
+            ("value", "variant's"),
+            ("effect", "effect"),
+            ("low", "95 % from"),
+            ("high", "to"),
+            ("verdict", "verdict"),
+            ("article", "the article"),
+        ),
+    }
 
     source: str
     experiment: Experiment
