@@ -15,6 +15,7 @@ from weightatlas.anatomy.vocabulary import Kind, Role
 from weightatlas.banding import tables
 from weightatlas.change.tables import COLUMNS as CHANGE_COLUMNS
 from weightatlas.lab.experiments.banding_result import BandingExperimentResult
+from weightatlas.lab.experiments.change_result import ChangeExperimentResult
 from weightatlas.result import columns_with_source
 
 if TYPE_CHECKING:
@@ -27,7 +28,13 @@ TABLES = {
     "### layers": COLUMNS,
     **{f"### banding, `{name}`": columns for name, columns in tables.COLUMNS.items()},
     **{f"### change, `{name}`": columns for name, columns in CHANGE_COLUMNS.items()},
-    **{f"### experiment, `{name}`": BandingExperimentResult.tables[name] for name in ("runs", "effects", "profiles")},
+    "### experiment, `effects`": BandingExperimentResult.tables["effects"],
+    **{
+        f"### experiment {experiment}, `{name}`": columns
+        for experiment, kind in (("weight-banding", BandingExperimentResult), ("weight-change", ChangeExperimentResult))
+        for name, columns in kind.tables.items()
+        if name not in ("variants", "effects")
+    },
 }
 
 
