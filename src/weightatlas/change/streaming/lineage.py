@@ -136,4 +136,4 @@ def _notes(left_out: Collection[tuple[str, str]], tensors: Tensors) -> list[str]
     what = counted(len(left_out), "tensor")
     if tensors == "all":
         return [f"{what} left out: they hold no floating-point numbers"]
-    return [f"{what} left out: biases, norms, running statistics (tensors 'all' measures them)"]
+    return [f"{what} left out: biases, norms, running statistics (tensors=all measures them, too)"]
