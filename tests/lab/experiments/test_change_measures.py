@@ -174,7 +174,7 @@ def test_recruitment_of_layers_without_a_change_is_that_of_the_others() -> None:
 
 
 def test_infinite_and_missing_changes_are_left_out_of_the_median() -> None:
-    curves = np.array([[1.0, np.inf, np.nan, np.e**2, 0.0], [np.nan] * 5])
+    curves = np.array([[1.0, np.inf, np.nan, math.e**2, 0.0], [np.nan] * 5])
     assert typical_change(curves).tolist() == pytest.approx([1.0, math.nan], nan_ok=True)
 
 
