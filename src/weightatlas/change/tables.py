@@ -69,8 +69,6 @@ COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
 NO_FIGURES: Final = "no weights but 0, before and after: no ratio"
 """What is said of a step where nothing was left out and yet there is no ratio."""
 
-FROM_NOTHING: Final = "all its weights were 0 at the checkpoint before: no ratio"
-
 
 def steps_rows(changes: Changes) -> Iterator[Row]:
     """One row for each layer and step, then what was left out of the run."""
@@ -135,10 +133,7 @@ def reason_of(layer: LayerChange, place: int) -> str | None:
     """Why a layer has no figures at the step in this position; None where it has."""
     if place in layer.reasons:
         return layer.reasons[place]
-    ratio = layer.figures["ratio_l1"][place]
-    if math.isinf(ratio):
-        return FROM_NOTHING
-    return NO_FIGURES if math.isnan(ratio) else None
+    return NO_FIGURES if math.isnan(layer.figures["ratio_l1"][place]) else None
 
 
 def _figure(name: str, layer: LayerChange, place: int) -> object:
