@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -51,7 +52,7 @@ class Amounts:
         self.problems = dict(problems or {})
 
 
-class Kept:
+class Kept(ABC):
     """Weights of an earlier moment, flat, one after the other in one buffer of one type on one device.
 
     Each lies there in the order in which it lies in memory, so that it is copied and compared without being laid out
@@ -112,9 +113,9 @@ class Kept:
         """Give the weights as they are now, flat, as they lie in memory; empty where one is no longer what it was."""
         return [self._flat(index, part.take()) for index, part in enumerate(self.parts)]
 
+    @abstractmethod
     def record(self) -> Fetch:
         """Measure the weights as they are now against those kept, and keep them instead."""
-        raise NotImplementedError
 
     def _copy_in(self, flats: Sequence[torch.Tensor]) -> None:
         present = [(self.stretch(self.before, index), flat) for index, flat in enumerate(flats) if flat.numel()]
