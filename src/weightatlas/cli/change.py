@@ -27,6 +27,7 @@ from weightatlas.cli.terminal import TerminalColumn
 
 if TYPE_CHECKING:
     from weightatlas.change import Analysis, Changes
+    from weightatlas.cli.options import Format
 
 TableName = Literal["steps", "layers", "clusters"]
 Choice = Literal["elbow", "silhouette", "bic"]
@@ -174,13 +175,20 @@ def change(
             changes = room.survey(run, **measured, journal=kept, analysis=analysis, progress=progress)
     for note in changes.notes:
         report(f"{changes.source}: {note}")
+    _print(changes, table, format_, output, median=median)
+    return 0
+
+
+def _print(
+    changes: Changes, table: TableName | None, format_: Format | None, output: Path | None, *, median: bool
+) -> None:
+    """The rows; for whom reads a table, those of the layers of a run, and what was found."""
     is_read = format_ == "table" or (format_ is None and output is None)
     is_run = len(changes.steps) > 1
     table = table or ("layers" if is_read and is_run else "steps")
     print_results([changes], table, format_=format_, output=output, shown=_shown(table, median=median, is_run=is_run))
     if is_read:
         _tell(changes)
-    return 0
 
 
 def _analysis(steps: dict[str, Any], **options: Any) -> Analysis:  # noqa: ANN401 - options on their way

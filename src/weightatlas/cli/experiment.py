@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from cyclopts import Group, Parameter, validators
 
@@ -21,6 +21,10 @@ from weightatlas.cli.options import (
 from weightatlas.cli.printing import check_output, print_results
 from weightatlas.cli.reporting import UsageError, progress_bar, report
 from weightatlas.cli.terminal import TerminalColumn
+
+if TYPE_CHECKING:
+    from weightatlas.cli.options import Format
+    from weightatlas.lab.experiments import ExperimentResult
 
 WHAT: Final = Group.create_ordered("What is run")
 WHERE: Final = Group.create_ordered("Where")
@@ -111,11 +115,16 @@ def experiment(
         )
     if not is_first_process():
         return 0
-    shown = [TerminalColumn(key, label) for key, label in chosen.result.terminal.get(table, ())] or None
-    print_results([result], table, format_=format_, output=output, shown=shown)
-    for failed in (done for done in result.runs if done.skipped is not None):
-        report(f"{failed.variant}, seed {failed.seed}: {failed.skipped}")
+    _print(result, table, format_, output)
     page = atlas or place / "atlas.html"
     if result.finished:
         report(f"the atlas is {write_atlas([result], page, title=chosen.title or None)}")
     return 0 if len(result.finished) == len(result.runs) else 1
+
+
+def _print(result: ExperimentResult, table: str, format_: Format | None, output: Path | None) -> None:
+    """The rows of a table, and a line for each run that failed."""
+    shown = [TerminalColumn(key, label) for key, label in result.terminal.get(table, ())] or None
+    print_results([result], table, format_=format_, output=output, shown=shown)
+    for failed in (done for done in result.runs if done.skipped is not None):
+        report(f"{failed.variant}, seed {failed.seed}: {failed.skipped}")
