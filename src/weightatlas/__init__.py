@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from weightatlas import anatomy, atlas, banding, change, checkpoints, data, evaluation, lab, nn
+    from weightatlas import anatomy, atlas, banding, branching, change, checkpoints, data, evaluation, lab, nn
     from weightatlas.atlas import write_atlas
     from weightatlas.checkpoints import open_checkpoint, open_trajectory
 
@@ -18,6 +18,7 @@ __all__ = [
     "anatomy",
     "atlas",
     "banding",
+    "branching",
     "change",
     "checkpoints",
     "data",
@@ -29,7 +30,7 @@ __all__ = [
     "write_atlas",
 ]
 
-_ROOMS = ("anatomy", "atlas", "banding", "change", "checkpoints", "data", "evaluation", "lab", "nn")
+_ROOMS = ("anatomy", "atlas", "banding", "branching", "change", "checkpoints", "data", "evaluation", "lab", "nn")
 _NAMES = {
     "open_checkpoint": "weightatlas.checkpoints",
     "open_trajectory": "weightatlas.checkpoints",

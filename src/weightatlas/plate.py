@@ -1,7 +1,7 @@
-"""What a page of the atlas is made of: findings, tables, charts and tissue slides, as arrays and text.
+"""What a page of the atlas is made of: findings, tables, charts, tissue slides and columns of units.
 
-A phenomenon's `plates.py` makes these; `atlas` draws them and knows no phenomenon. Nothing here knows torch or HTML:
-all text is plain text, and the page escapes it.
+All are arrays and text. A phenomenon's `plates.py` makes them; `atlas` draws them and knows no phenomenon. Nothing here
+knows torch or HTML: all text is plain text, and the page escapes it.
 """
 
 from __future__ import annotations
@@ -160,6 +160,59 @@ class Slides:
     layers: tuple[SlideLayer, ...]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class UnitColumn:
+    """One branch of a layer, or another group of its units: a small picture a unit.
+
+    Attributes:
+        title: the branch's name.
+        images: uint8, (units, height, width, 3), in true colours: kernels as RGB, or pictures of what excites a unit.
+        units: int64, the number that each has in the layer; counted from 0 where it is None.
+        facts: short lines that stand under the title.
+        measures: float arrays, one value a unit; the reader can sort by each. They stand in order of the first,
+            highest first, until the reader chooses another.
+        labels: texts, one a unit, likewise: the class that each unit is of, say.
+        category: the branch's colour on the charts beside it, as a place in `palette.CATEGORIES`.
+        note: one sentence below the facts, where something must be said.
+    """
+
+    title: str
+    images: npt.NDArray[np.uint8]
+    units: npt.NDArray[np.int64] | None = None
+    facts: tuple[str, ...] = ()
+    measures: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    category: int | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ColumnGroup:
+    """One layer's units in columns, side by side at one scale.
+
+    Attributes:
+        layer: module path.
+        columns: one a branch, from the left.
+        facts: short texts that stand beside the layer's name.
+        marked: whether the layer is what the title speaks of.
+        note: one sentence below the name.
+    """
+
+    layer: str
+    columns: tuple[UnitColumn, ...]
+    facts: tuple[str, ...] = ()
+    marked: bool = False
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Columns:
+    """Units in columns, one column a branch, of one layer or several."""
+
+    heading: Heading
+    groups: tuple[ColumnGroup, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Subject:
     """What a chapter of the atlas is about.
@@ -173,4 +226,4 @@ class Subject:
     facts: tuple[str, ...] = ()
 
 
-Plate = Finding | Table | Chart | Slides | Subject
+Plate = Finding | Table | Chart | Slides | Columns | Subject

@@ -38,8 +38,8 @@ def test_a_layer_without_units_is_shown_and_drawn_by_nobody() -> None:
 def test_two_layers_of_one_name_and_two_plates_of_one_layer_have_links_of_their_own() -> None:
     first, second = slides([slide("x"), slide("x")]), slides([slide("x")], key="more")
     (chapter,) = gather(Given("a", (first, second)))
-    assert slide_anchors(chapter.plates[0], first, chapter) == ["layer/x", "layer/x~2"]
-    assert slide_anchors(chapter.plates[1], second, chapter) == ["plate/more/layer/x"]
+    assert slide_anchors(chapter.plates[0], ["x", "x"], chapter) == ["layer/x", "layer/x~2"]
+    assert slide_anchors(chapter.plates[1], ["x"], chapter) == ["plate/more/layer/x"]
 
 
 @pytest.mark.parametrize(

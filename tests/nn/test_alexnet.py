@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from tests.nn.maps import random_maps, sides_of_maps, taps_with_gradient
 from weightatlas.nn import AlexNet
@@ -132,3 +133,35 @@ def test_in_half_precision_large_responses_are_divided_as_in_single() -> None:
     normalised = GroupedResponseNorm()(features.half())
     assert normalised.dtype == torch.float16
     torch.testing.assert_close(normalised.float(), GroupedResponseNorm()(features), rtol=2e-3, atol=0)
+
+
+def test_without_groups_it_starts_from_the_same_first_layer_and_every_unit_reaches_every_unit() -> None:
+    grouped, whole = (AlexNet(width=1 / 8, input_size=32, classes=4, groups=groups, seed=3) for groups in (2, 1))
+    assert torch.equal(grouped.get_parameter("conv1.weight"), whole.get_parameter("conv1.weight"))
+    for name in ("conv2", "conv4", "conv5"):
+        shapes = [tuple(network.get_parameter(f"{name}.weight").shape) for network in (grouped, whole)]
+        assert shapes[1] == (shapes[0][0], 2 * shapes[0][1], *shapes[0][2:])
+    with torch.no_grad():
+        features = torch.randn(1, 12, 6, 6, generator=torch.Generator().manual_seed(0))
+        moved = features.clone()
+        moved[:, 6] *= 300
+        halves = [GroupedResponseNorm(groups)(moved)[:, :6] for groups in (2, 1)]
+    assert torch.equal(halves[0], GroupedResponseNorm(2)(features)[:, :6]), "the other half is not seen"
+    assert not torch.equal(halves[1], GroupedResponseNorm(1)(features)[:, :6]), "across all channels it is"
+
+
+def test_batch_norms_take_the_place_of_response_normalisation() -> None:
+    network = AlexNet(width=1 / 8, input_size=32, classes=4, norm="batch")
+    names = [name for name, _ in network.named_children()]
+    assert names[:7] == ["conv1", "norm1", "relu1", "conv2", "norm2", "relu2", "pool2"]
+    assert not any(isinstance(module, GroupedResponseNorm) for module in network.modules())
+    assert sum(isinstance(module, nn.BatchNorm2d) for module in network.modules()) == 5
+    assert [name for name, _ in network.named_parameters() if name.startswith("conv") and "bias" in name] == []
+    assert taps_with_gradient(network, 32, *CONVOLUTIONS) == dict.fromkeys(CONVOLUTIONS, True)
+
+
+def test_bad_groups_and_norms_are_refused() -> None:
+    with pytest.raises(ValueError, match="groups must be 1 or 2, not 4"):
+        AlexNet(groups=4)
+    with pytest.raises(ValueError, match="norm must be one of response, batch, not 'layer'"):
+        AlexNet(norm="layer")  # type: ignore[arg-type]

@@ -1,18 +1,30 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 from torch.nn import functional
 
+from weightatlas.checkpoints import open_checkpoint
 from weightatlas.checkpoints.zoo import zoo_model
 from weightatlas.nn import DEPTHS, ResidualNetwork
+from weightatlas.nn.residual import BLOCKS
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.mark.parametrize(
     ("depth", "classes", "parameters", "tensors"),
-    [(18, 10, 11_173_962, 21), (34, 10, 21_282_122, 37), (34, 100, 21_328_292, 37), (50, 10, 23_520_842, 54)],
+    [
+        (18, 10, 11_173_962, 21),
+        (34, 10, 21_282_122, 37),
+        (34, 100, 21_328_292, 37),
+        (50, 10, 23_520_842, 54),
+        (152, 10, 58_156_618, 156),
+    ],
 )
 def test_it_has_the_parameters_of_public_code(depth: int, classes: int, parameters: int, tensors: int) -> None:
     with torch.device("meta"):
@@ -21,7 +33,7 @@ def test_it_has_the_parameters_of_public_code(depth: int, classes: int, paramete
     assert sum(parameter.ndim > 1 for parameter in network.parameters()) == tensors
 
 
-@pytest.mark.parametrize("depth", DEPTHS)
+@pytest.mark.parametrize("depth", [depth for depth in DEPTHS if len(BLOCKS[depth]) == 4])
 def test_weights_fit_torchvision_s_network_of_that_depth_but_for_the_stem(depth: int) -> None:
     if find_spec("torchvision") is None:
         pytest.skip("torchvision is not installed")
@@ -29,6 +41,29 @@ def test_weights_fit_torchvision_s_network_of_that_depth_but_for_the_stem(depth:
         ours = {name: value.shape for name, value in ResidualNetwork(depth).state_dict().items()}
     theirs = zoo_model(f"torchvision:resnet{depth}?pretrained=false&num_classes=10").state_dict()
     assert ours == {name: value.shape for name, value in theirs.items()} | {"conv1.weight": (64, 3, 3, 3)}
+
+
+@pytest.mark.parametrize("depth", [20, 56, 110])
+def test_those_made_for_cifar_have_as_many_layers_as_their_name_says(depth: int) -> None:
+    with torch.device("meta"):
+        network = ResidualNetwork(depth)
+    weights = {name: value for name, value in network.named_parameters() if value.ndim > 1}
+    assert sum("downsample" not in name for name in weights) == depth
+    units = [len(network.get_parameter(f"layer{stage}.0.conv1.weight")) for stage in (1, 2, 3)]
+    assert units == [16, 32, 64]
+    assert network(torch.zeros(2, 3, 32, 32, device="meta")).shape == (2, 10)
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize(("depth", "file"), [(20, "resnet20-12fca82f.th"), (56, "resnet56-4bfd9763.th")])
+def test_public_weights_fit_those_made_for_cifar_but_for_their_shortcuts(
+    depth: int, file: str, reference: Path
+) -> None:
+    public = open_checkpoint(reference / "cifar_resnets" / file)
+    theirs = {layer.tensor.removeprefix("module."): tuple(layer.shape) for layer in public.layers}
+    ours = {name: tuple(tensor.shape) for name, tensor in ResidualNetwork(depth).named_parameters() if tensor.ndim > 1}
+    weights = {name.replace("linear.", "fc."): shape for name, shape in theirs.items() if len(shape) > 1}
+    assert weights == {name: shape for name, shape in ours.items() if "downsample" not in name}
 
 
 def basic_blocks_by_hand(network: ResidualNetwork, images: torch.Tensor) -> torch.Tensor:
@@ -85,7 +120,7 @@ def test_two_tasks_start_from_the_same_weights_but_for_the_classifier() -> None:
 
 
 def test_bad_options_are_refused() -> None:
-    with pytest.raises(ValueError, match="depth must be one of 18, 34, 50, not 20"):
-        ResidualNetwork(20)
+    with pytest.raises(ValueError, match="depth must be one of 18, 20, 34, 50, 56, 110, 152, not 19"):
+        ResidualNetwork(19)
     with pytest.raises(ValueError, match="width must be above 0"):
         ResidualNetwork(18, width=0)

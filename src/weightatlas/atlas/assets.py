@@ -22,6 +22,7 @@ MODULES: Final = (
     "tissue.js",
     "inspector.js",
     "slides.js",
+    "columns.js",
     "charts.js",
     "links.js",
     "main.js",

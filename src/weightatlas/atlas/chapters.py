@@ -6,15 +6,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from urllib.parse import quote
 
-from weightatlas.plate import Chart, Finding, Slides, Subject, Table
+from weightatlas.plate import Chart, Columns, Finding, Slides, Subject, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from weightatlas.plate import Plate
 
-Figure = Table | Chart | Slides
-PLATES: tuple[type, ...] = (Finding, Table, Chart, Slides, Subject)
+Figure = Table | Chart | Slides | Columns
+PLATES: tuple[type, ...] = (Finding, Table, Chart, Slides, Columns, Subject)
 
 
 @runtime_checkable
@@ -120,7 +120,7 @@ def gather(results: HasPlates | Iterable[HasPlates]) -> list[Chapter]:
 
 
 def _keys(plates: Sequence[Plate]) -> set[str]:
-    return {plate.heading.key for plate in plates if isinstance(plate, Table | Chart | Slides)}
+    return {plate.heading.key for plate in plates if isinstance(plate, Figure)}
 
 
 def _chapter(source: str, number: int, plates: Sequence[Plate], count: int) -> Chapter:
@@ -132,7 +132,7 @@ def _chapter(source: str, number: int, plates: Sequence[Plate], count: int) -> C
             raise TypeError(message)
         if isinstance(plate, Finding):
             chapter.findings.append(plate)
-        elif isinstance(plate, Table | Chart | Slides):
+        elif isinstance(plate, Figure):
             key = plate.heading.key
             if key in keys:
                 message = f"two plates of {source!r} have the key {key!r}; links need one each"

@@ -52,6 +52,7 @@ def css_variables() -> str:
         "null": NULL,
         "accent": ACCENT,
         "vertical": VERTICAL,
+        **{f"category-{place}": colour for place, colour in enumerate(CATEGORIES)},
     }
     light = names | {"ground": "transparent"}
     dark = {name: DARK[colour] for name, colour in names.items()} | {"ground": DARK_GROUND}

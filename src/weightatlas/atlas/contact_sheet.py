@@ -1,4 +1,4 @@
-"""Tissue slides as one picture for a paper: every layer with its name and facts, its units in rows."""
+"""Tissue slides, or units in columns, as one picture for a paper: every layer with its name, facts and units."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from xml.sax.saxutils import escape
 import vl_convert
 from PIL import Image
 
+from weightatlas.atlas.column_sheet import column_drawing
 from weightatlas.atlas.sprites import arrange, checked, png_uri, similarity
 from weightatlas.files import replacing
 from weightatlas.palette import ACCENT, GREY, INK
+from weightatlas.plate import Columns
 
 if TYPE_CHECKING:
     import os
@@ -63,10 +65,11 @@ class _Block:
         return max(len(self.lines) * LINE, 0 if self.pixels is None else self.pixels.shape[0] / SCALE)
 
 
-def save_contact_sheet(slides: Slides, path: str | os.PathLike[str]) -> Path:
-    """Draw tissue slides as one picture, each layer labelled with its name and facts, whole or not at all.
+def save_contact_sheet(slides: Slides | Columns, path: str | os.PathLike[str]) -> Path:
+    """Draw the units of a plate as one picture, each layer labelled with its name and facts, whole or not at all.
 
-    Units stand in order of similarity, about 15 points wide; every weight is a square of whole pixels.
+    The units of a slide stand in order of similarity, about 15 points wide, those of a column in order of its first
+    measure; every weight is a square of whole pixels.
 
     Args:
         slides: the plate.
@@ -92,7 +95,8 @@ def save_contact_sheet(slides: Slides, path: str | os.PathLike[str]) -> Path:
     if suffix not in (".svg", ".png", ".pdf"):
         message = f"cannot draw slides as {target.name!r}: end the name in .svg, .png or .pdf"
         raise ValueError(message)
-    drawing = _svg(_place(slides), paper="white" if suffix == ".png" else "none")
+    paper = "white" if suffix == ".png" else "none"
+    drawing = column_drawing(slides, paper=paper) if isinstance(slides, Columns) else _svg(_place(slides), paper=paper)
     with replacing(target) as temporary:
         if suffix == ".svg":
             temporary.write_text(drawing, encoding="utf-8")

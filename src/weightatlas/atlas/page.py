@@ -15,10 +15,11 @@ from weightatlas.atlas.cells import axis_label, json_rows, plain
 from weightatlas.atlas.chapters import gather
 from weightatlas.atlas.charts import compound, facet_theme, faceted, prepared, theme
 from weightatlas.atlas.colours import css_variables, page_colours
+from weightatlas.atlas.columns import branch_specimens, columns_view
 from weightatlas.atlas.slides import frontispiece, slide_anchors, slides_view
 from weightatlas.atlas.tables import FOLD_AT, table_view
 from weightatlas.files import replacing
-from weightatlas.plate import Chart, Slides, Table
+from weightatlas.plate import Chart, Columns, Slides, Table
 
 if TYPE_CHECKING:
     import os
@@ -125,22 +126,35 @@ def _chapter_view(chapter: Chapter) -> dict[str, Any]:
     slides: dict[str, str] = {}
     specimens: list[Specimen] = []
     layers = 0
-    for plate in chapter.plates:
-        if isinstance(plate.figure, Slides):
-            anchors = slide_anchors(plate, plate.figure, chapter)
-            if not specimens:
-                specimens, layers = frontispiece(plate.figure, anchors), len(plate.figure.layers)
-            for layer, anchor in zip(plate.figure.layers, anchors, strict=True):
-                slides.setdefault(layer.layer, anchor)
+    branches: list[Specimen] = []
+    columns_plate = 0
+    for plate in sorted(chapter.plates, key=lambda plate: isinstance(plate.figure, Columns)):
+        if not isinstance(plate.figure, Slides | Columns):
+            continue
+        names = _drawn_layers(plate.figure)
+        anchors = slide_anchors(plate, names, chapter)
+        if isinstance(plate.figure, Columns) and not branches:
+            branches, columns_plate = branch_specimens(plate.figure, anchors), plate.number
+        elif isinstance(plate.figure, Slides) and not specimens:
+            specimens, layers = frontispiece(plate.figure, anchors), len(names)
+        for name, anchor in zip(names, anchors, strict=True):
+            slides.setdefault(name, anchor)
     addressable = set(slides)
     plates = [_plate_view(plate, chapter, slides, addressable) for plate in chapter.plates]
     return {
         "chapter": chapter,
         "plates": plates,
-        "specimens": specimens,
+        "specimens": specimens or branches,
+        "by_branch": not specimens,
+        "columns_plate": columns_plate,
         "layers": layers,
         "shown_on": _shown_on(plates),
     }
+
+
+def _drawn_layers(figure: Slides | Columns) -> list[str]:
+    """The names of the layers whose units a plate draws."""
+    return [part.layer for part in (figure.layers if isinstance(figure, Slides) else figure.groups)]
 
 
 def _shown_on(plates: list[dict[str, Any]]) -> dict[str, list[tuple[int, str]]]:
@@ -176,6 +190,10 @@ def _plate_view(
             "theme": _theme_of(figure),
         }
         return {**base, "kind": "chart", "view": rows, "shown": CHART_ROWS_SHOWN, "data": _json(data)}
+    if isinstance(figure, Columns):
+        columns = columns_view(plate, figure, chapter)
+        data = {"name": figure.heading.key, "groups": [group.data for group in columns.layers]}
+        return {**base, "kind": "columns", "view": columns, "data": _json(data)}
     view = slides_view(plate, figure, chapter)
     data = {"name": figure.heading.key, "layers": [layer.data for layer in view.layers]}
     return {**base, "kind": "slides", "view": view, "data": _json(data)}

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from weightatlas.atlas.sprites import Sheet, checked, sample, sheet, similarity
+from weightatlas.plate import Columns, Slides
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy.typing as npt
 
     from weightatlas.atlas.chapters import Chapter, NumberedPlate
-    from weightatlas.plate import SlideLayer, Slides
+    from weightatlas.plate import SlideLayer
 
 SIGNIFICANT_DIGITS: Final = 4
 FRONTISPIECE_LAYERS: Final = 40
@@ -49,12 +52,7 @@ class SlidesView:
     @property
     def stem(self) -> str:
         """What all names begin with, up to a dot or slash: the contents write it once."""
-        names = [layer.layer.layer for layer in self.layers]
-        if len(names) < 2:
-            return ""
-        first, last = min(names), max(names)
-        alike = next((at for at, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1]), len(first))
-        return first[: max(first.rfind(".", 0, alike), first.rfind("/", 0, alike)) + 1]
+        return common_stem([layer.layer.layer for layer in self.layers])
 
     @property
     def marked(self) -> int:
@@ -75,18 +73,37 @@ class Specimen:
 def slides_view(plate: NumberedPlate, slides: Slides, chapter: Chapter) -> SlidesView:
     """Draw every layer's sprite sheet and write down its measures."""
     names = dict.fromkeys(name for layer in slides.layers for name in layer.measures)
-    own_links = slide_anchors(plate, slides, chapter)
-    layers = tuple(_slide(layer, anchor) for layer, anchor in zip(slides.layers, own_links, strict=True))
+    own_links = slide_anchors(plate, [layer.layer for layer in slides.layers], chapter)
+    layers = tuple(slide_view(layer, anchor) for layer, anchor in zip(slides.layers, own_links, strict=True))
     return SlidesView(layers, tuple(names))
 
 
-def slide_anchors(plate: NumberedPlate, slides: Slides, chapter: Chapter) -> list[str]:
-    """The link of every layer of the plate; in a chapter's second plate of slides it names the plate too."""
-    first = next(other for other in chapter.plates if isinstance(other.figure, type(slides)))
+def common_stem(names: Sequence[str]) -> str:
+    """What several names begin with, up to a dot or slash.
+
+    Example:
+        >>> common_stem(["a.b.one", "a.b.two"]), common_stem(["one"])
+        ('a.b.', '')
+    """
+    if len(names) < 2:
+        return ""
+    first, last = min(names), max(names)
+    alike = next((at for at, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1]), len(first))
+    return first[: max(first.rfind(".", 0, alike), first.rfind("/", 0, alike)) + 1]
+
+
+def slide_anchors(plate: NumberedPlate, layers: Sequence[str], chapter: Chapter) -> list[str]:
+    """The link of every layer that a plate draws.
+
+    A chapter's first plate of slides has the short ones, or its first plate of columns where it has no slides; in
+    another the links name the plate, too.
+    """
+    drawn = [other for other in chapter.plates if isinstance(other.figure, Slides | Columns)]
+    first = next((other for other in drawn if isinstance(other.figure, Slides)), drawn[0])
     used: dict[str, int] = {}
     anchors = []
-    for layer in slides.layers:
-        anchor = chapter.layer_anchor(layer.layer)
+    for layer in layers:
+        anchor = chapter.layer_anchor(layer)
         if plate is not first:
             anchor = f"{plate.anchor}/{anchor.removeprefix(chapter.prefix)}"
         used[anchor] = used.get(anchor, 0) + 1
@@ -121,7 +138,8 @@ def _spread(items: list[int], count: int) -> list[int]:
     return [items[position] for position in np.linspace(0, len(items) - 1, count).round().astype(int)]
 
 
-def _slide(layer: SlideLayer, anchor: str) -> SlideView:
+def slide_view(layer: SlideLayer, anchor: str) -> SlideView:
+    """Draw one layer's sprite sheet and write down its measures."""
     images = checked(layer)
     order = similarity(layer)
     units, height, width, _ = images.shape

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 SHEET_WIDTH: Final = 128
 """About how many pixels a sheet is wide; a unit takes its width and one transparent pixel."""
+SHEET_HEIGHT: Final = 2048
+"""About how many pixels a sheet is tall before it grows wider instead: pictures of units are larger than kernels."""
 SAMPLE_UNIT: Final = 9
 """About how many pixels a unit of a sample is wide."""
 
@@ -91,20 +93,21 @@ def sheet(images: npt.NDArray[np.uint8]) -> Sheet:
     units, height, width, _ = images.shape
     if units == 0 or height == 0 or width == 0:
         return Sheet("", 1, 0, 0)
-    columns = max(1, min(units, SHEET_WIDTH // (width + 1)))
+    columns = max(1, SHEET_WIDTH // (width + 1), -(-units * (height + 1) // SHEET_HEIGHT))
+    columns = min(units, columns)
     pixels = arrange(images, columns)
     return Sheet(png_uri(pixels), columns, pixels.shape[1], pixels.shape[0])
 
 
-def sample(layer: SlideLayer, width: int, height: int) -> Sheet:
+def sample(layer: SlideLayer, width: int, height: int, *, unit: int = SAMPLE_UNIT) -> Sheet:
     """Draw as many units of a layer as fit in so many pixels, spread evenly over its order of similarity.
 
-    Weights are magnified so that units of every kernel size are about as large.
+    Weights are magnified so that units of every kernel size are about as large: `unit` pixels wide.
     """
     images = checked(layer)[similarity(layer)]
     if images.size == 0:
         return Sheet("", 1, 0, 0)
-    factor = max(1, round(SAMPLE_UNIT / images.shape[2]))
+    factor = max(1, round(unit / images.shape[2]))
     columns = max(1, (width + 1) // (images.shape[2] * factor + 1))
     rows = max(1, (height + 1) // (images.shape[1] * factor + 1))
     count = min(len(images), columns * rows)

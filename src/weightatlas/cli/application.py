@@ -46,6 +46,11 @@ app = App(
 for command in (layers, banding, atlas, demo, doctor):
     app.command(command)
 app.command(
+    "weightatlas.cli.branching:branching",
+    name="branching",
+    help="Say what every unit is tuned to and where its kind gathers, and look for branches that weights hide.",
+)
+app.command(
     "weightatlas.cli.change:change",
     name="change",
     help="Measure how much every layer changed, over a training run or between two checkpoints.",

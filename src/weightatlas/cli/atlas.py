@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from weightatlas.checkpoints import open_checkpoint, open_trajectory
+from weightatlas.checkpoints import Trajectory
 from weightatlas.cli.options import (
     BackendOption,
     FeatureMaps,
@@ -20,11 +20,10 @@ from weightatlas.cli.options import (
     feature_maps,
 )
 from weightatlas.cli.reporting import for_each_source, progress_bar, report
-from weightatlas.errors import SourceError
+from weightatlas.cli.sources import opened
 
 if TYPE_CHECKING:
     from weightatlas.change import Changes
-    from weightatlas.checkpoints import Checkpoint, Trajectory
     from weightatlas.result import Result
 
 Page = Annotated[Path, Parameter(help="The page to write.")]
@@ -51,7 +50,9 @@ def atlas(
     from weightatlas import anatomy, banding, write_atlas  # after the arguments are known to be good: it loads torch
 
     def survey_one(name: str) -> tuple[Result, ...]:
-        checkpoint, run = _opened(name, layout)
+        weights = opened(name, layout)
+        run = weights if isinstance(weights, Trajectory) else None
+        checkpoint = weights[-1][1] if isinstance(weights, Trajectory) else weights
         for note in (*(run.notes if run is not None else ()), *checkpoint.notes):
             report(f"{name}: {note}")
         changes = () if run is None else (changes_of(run),)
@@ -75,21 +76,3 @@ def atlas(
         written = write_atlas(results, output, title=title, seed_note=f"Seed {seed}.")
         print(written)  # noqa: T201 - the command's answer
     return 0 if complete else 1
-
-
-def _opened(name: str, layout: Layout) -> tuple[Checkpoint, Trajectory | None]:
-    """A checkpoint, or the last one of a run and the run.
-
-    Raises:
-        SourceError: it is neither.
-    """
-    try:
-        return open_checkpoint(name, layout=layout), None
-    except SourceError as error:
-        try:
-            run = open_trajectory(name, layout=layout)
-        except SourceError:
-            raise error from None
-        if len(run) < 2:
-            raise
-        return run[-1][1], run

@@ -19,7 +19,7 @@ from weightatlas.wording import printable
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-Form = Literal["text", "brief", "integer", "number", "signed", "probability", "share", "bytes", "shape", "flag"]
+Form = Literal["text", "brief", "integer", "number", "signed", "probability", "share", "bytes", "shape", "flag", "tiny"]
 
 CELL: Final = 120
 REASON: Final = 400
@@ -53,6 +53,10 @@ _FORMS: Mapping[str, Form] = {
 """How a field is written wherever it occurs; what is not here is written by its type."""
 
 
+_LEAST: Mapping[str, tuple[float, str]] = {"probability": (0.001, "<.001"), "tiny": (0.01, "{:.2e}")}
+"""The least probability that is written in three places, and how a smaller one is."""
+
+
 @dataclass(frozen=True, slots=True)
 class TerminalColumn:
     """A field that a table shows, and the label above it.
@@ -61,11 +65,13 @@ class TerminalColumn:
         key: the field.
         label: what stands above it.
         accent: whether it is set in bold where the row is marked.
+        form: how it is written; None is by its name, or else by the first value there is.
     """
 
     key: str
     label: str
     accent: bool = False
+    form: Form | None = None
 
 
 def terminal_table(
@@ -94,13 +100,15 @@ def terminal_table(
         visible.append(TerminalColumn("source", "source"))
     measured = [row for row in rows if row.get("skipped") is None]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for column in visible:
-        right = form_of(column.key, measured) not in ("text", "brief", "shape", "flag")
+    forms = [column.form or form_of(column.key, measured) for column in visible]
+    for column, form in zip(visible, forms, strict=True):
+        right = form not in ("text", "brief", "shape", "flag")
         table.add_column(column.label, justify="right" if right else "left", overflow="fold", no_wrap=right)
     for row in measured:
         style = "bold" if row.get("banded") is True else ""
         table.add_row(
-            *(Text(written(row.get(column.key), form_of(column.key, measured))) for column in visible), style=style
+            *(Text(written(row.get(column.key), form)) for column, form in zip(visible, forms, strict=True)),
+            style=style,
         )
     terminal = sys.stdout.isatty() and width is None
     console = Console(width=width or _width(), force_terminal=terminal, no_color=not terminal, highlight=False)
@@ -148,8 +156,9 @@ def written(value: object, form: Form) -> str:
 def _number(value: float, form: Form) -> str:
     if form == "signed":
         return f"{value:+.3f}"
-    if form == "probability":
-        return "<.001" if value < 0.001 else f"{value:.3f}".removeprefix("0")
+    if form in _LEAST:
+        least, below = _LEAST[form]
+        return f"{value:.3f}".removeprefix("0") if value >= least else below.format(value)
     if form == "share":
         return f"{100 * value:.1f}%"
     if form == "bytes":

@@ -23,6 +23,7 @@ from weightatlas.nn.alexnet import AlexNet
 from weightatlas.nn.branched import BranchedNetwork
 from weightatlas.nn.language_model import LanguageModel
 from weightatlas.nn.networks import ARTICLE, SMALL, SimplifiedNetwork
+from weightatlas.nn.parallel_branches import ParallelBranches
 from weightatlas.nn.residual import DEPTHS, ResidualNetwork
 
 if TYPE_CHECKING:
@@ -45,9 +46,10 @@ def open_model(
     - `timm:NAME` and `torchvision:NAME`: a zoo's network, pretrained unless `?pretrained=false` or a checkpoint is
       given; `timm:resnet50?num_classes=10`.
     - `weightatlas:simplified`: the network of Weight Banding; `?groups=small`, and `width`, `input_size`, `classes`,
-      `in_channels` and `head` as `SimplifiedNetwork` takes them. `weightatlas:alexnet` and `weightatlas:branched`, with
-      the options of `AlexNet` and of `BranchedNetwork`; `weightatlas:resnet18-cifar`, `resnet34-cifar` and
-      `resnet50-cifar`, with those of `ResidualNetwork`; `weightatlas:language-model`, with those of `LanguageModel`.
+      `in_channels` and `head` as `SimplifiedNetwork` takes them. `weightatlas:alexnet`, `weightatlas:branched` and
+      `weightatlas:parallel-branches`, with the options of `AlexNet`, `BranchedNetwork` and `ParallelBranches`;
+      `weightatlas:resnet18-cifar` (20, 34, 50, 56, 110, 152), with those of `ResidualNetwork`;
+      `weightatlas:language-model`, with those of `LanguageModel`.
     - `package.module:callable`: your own code, imported (the current directory too) and called with the options after
       the question mark. It gives an `nn.Module`. This is the only name that runs code of yours.
     - a `.pt2` file of `torch.export.save`: a graph of torch's operators, run in the mode in which it was exported. What
@@ -154,6 +156,7 @@ NETWORKS: Final[Mapping[str, Callable[..., nn.Module]]] = MappingProxyType(
         "simplified": _simplified,
         "alexnet": AlexNet,
         "branched": BranchedNetwork,
+        "parallel-branches": ParallelBranches,
         **{f"resnet{depth}-cifar": partial(ResidualNetwork, depth) for depth in DEPTHS},
         "language-model": LanguageModel,
     }

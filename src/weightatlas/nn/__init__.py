@@ -11,6 +11,7 @@ from weightatlas.nn.hidden_heads import ChannelGroups, GlobalMaxHidden
 from weightatlas.nn.language_model import LanguageModel
 from weightatlas.nn.map_head import MapHead
 from weightatlas.nn.networks import ARTICLE, SMALL, Group, SimplifiedNetwork
+from weightatlas.nn.parallel_branches import ParallelBranches
 from weightatlas.nn.pooling import L2Pool2d
 from weightatlas.nn.position_means import AllPositions, ColumnMeans, GlobalMean, RowAndColumnMeans, RowMeans
 from weightatlas.nn.position_weights import FullMask, PositionAttention, SpatialMasks
@@ -37,6 +38,7 @@ __all__ = [
     "L2Pool2d",
     "LanguageModel",
     "MapHead",
+    "ParallelBranches",
     "PositionAttention",
     "ResidualNetwork",
     "RowAndColumnMeans",

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal, get_args
 
 import torch
 from torch import nn
 from torch.nn import functional
+
+Norm = Literal["response", "batch"]
+NORMS: Final[tuple[Norm, ...]] = get_args(Norm)
 
 GROUPS: Final = 2
 SMALLEST_MAP: Final = 6
@@ -66,8 +69,14 @@ class AlexNet(nn.Module):
     conv1's paddings from none to half its kernel, the first that leaves 6 x 6 or more for fc6. So 227 gives the
     article's network, 224 the same with a padding of 2, and 32 has 5 x 5 kernels, pool2 and pool5, and 6 x 6 again.
 
+    With one group it is the same network on one card: the twin without branches, whose conv2, conv4 and conv5 have
+    twice the weights.
+
+    Response normalisation came before batch normalisation, without which AlexNet needs many epochs to learn. With
+    `norm="batch"` each of the five convolutions has a batch norm between it and its ReLU instead, and no bias.
+
     Modules, in order: conv1, relu1, norm1, pool1, conv2, ..., relu5, pool5, flatten, fc6, relu6, drop6, fc7, relu7,
-    drop7, fc8; pools that are dropped are absent.
+    drop7, fc8; pools that are dropped are absent, and batch norms (norm1 to norm5) stand before their ReLU.
 
     Args:
         width: multiplies the units of every layer but the last, rounded to even numbers, two at least.
@@ -75,6 +84,8 @@ class AlexNet(nn.Module):
         classes: outputs of fc8.
         in_channels: channels of the images.
         dropout: probability that a unit of fc6 and fc7 is dropped in training.
+        groups: of conv2, conv4, conv5 and both response normalisations: 2, the article's, or 1.
+        norm: "response", the article's, or "batch".
         seed: fixes the initial weights; the global generator is left as it was.
 
     Attributes:
@@ -87,7 +98,8 @@ class AlexNet(nn.Module):
         (units, channels of conv5, map_size, map_size).
 
     Raises:
-        ValueError: the input is below 6 x 6, or `width` is not positive.
+        ValueError: the input is below 6 x 6, `width` is not positive, `groups` is neither 1 nor 2, or there is no such
+            `norm`.
 
     **Source:** Krizhevsky, Sutskever and Hinton, ImageNet Classification with Deep Convolutional Neural Networks
     (NeurIPS 2012), section 3. It says 224 where its figures need 227. Its weights start from a normal law of standard
@@ -111,30 +123,33 @@ class AlexNet(nn.Module):
         classes: int = 1000,
         in_channels: int = 3,
         dropout: float = 0.5,
+        groups: int = GROUPS,
+        norm: Norm = "response",
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if width <= 0:
-            message = f"width must be above 0, not {width}"
-            raise ValueError(message)
+        _check(width, groups, norm)
+        batch_norm = norm == "batch"
         stem = stem_for(input_size)
         channels = in_channels
         with torch.random.fork_rng(devices=()):
             torch.default_generator.manual_seed(seed)
-            for number, units, kernel, groups in (
+            for number, units, kernel, parts in (
                 (1, 96, stem.kernel, 1),
-                (2, 256, 5, GROUPS),
+                (2, 256, 5, groups),
                 (3, 384, 3, 1),
-                (4, 384, 3, GROUPS),
-                (5, 256, 3, GROUPS),
+                (4, 384, 3, groups),
+                (5, 256, 3, groups),
             ):
                 kept = _scaled(units, width)
                 stride, padding = (stem.stride, stem.padding) if number == 1 else (1, kernel // 2)
-                convolution = nn.Conv2d(channels, kept, kernel, stride, padding, groups=groups)
+                convolution = nn.Conv2d(channels, kept, kernel, stride, padding, groups=parts, bias=not batch_norm)
                 self.add_module(f"conv{number}", convolution)
+                if batch_norm:
+                    self.add_module(f"norm{number}", nn.BatchNorm2d(kept))
                 self.add_module(f"relu{number}", nn.ReLU())
-                if number <= 2:
-                    self.add_module(f"norm{number}", GroupedResponseNorm())
+                if number <= 2 and not batch_norm:
+                    self.add_module(f"norm{number}", GroupedResponseNorm(groups))
                 if number in stem.pools:
                     self.add_module(f"pool{number}", nn.MaxPool2d(3, stride=2))
                 channels = kept
@@ -147,6 +162,7 @@ class AlexNet(nn.Module):
                 self.add_module(f"drop{number}", nn.Dropout(dropout))
                 features = kept
             self.add_module("fc8", nn.Linear(features, classes))
+            torch.default_generator.manual_seed(seed)  # with and without groups conv1 starts from the same weights
             _initialise(self)
         self.stem = stem
         self.dropped_pools = tuple(f"pool{number}" for number in (1, 2, 5) if number not in stem.pools)
@@ -166,10 +182,13 @@ class GroupedResponseNorm(nn.Module):
 
     $$b_c = a_c \Bigl(k + \alpha \sum_{j = c - n/2}^{c + n/2} a_j^2\Bigr)^{-\beta}$$
 
-    over the n = 5 channels around c that lie in the same half of the channels; k = 2, alpha = 1e-4, beta = .75.
+    over the n = 5 channels around c that lie in the same group of the channels; k = 2, alpha = 1e-4, beta = .75.
+
+    Args:
+        groups: how many runs of consecutive channels are kept apart.
 
     Shape:
-        (batch, C, H, W), C even, to the same.
+        (batch, C, H, W), C a multiple of the groups, to the same.
 
     **Source:** Krizhevsky et al. 2012, section 3.3, with its constants. `torch.nn.LocalResponseNorm` divides alpha by
     n, so it is given five times the article's. That groups are kept apart is what two cards do; the text does not say.
@@ -179,12 +198,16 @@ class GroupedResponseNorm(nn.Module):
         tensor([43.8691, 43.8691])
     """
 
+    def __init__(self, groups: int = GROUPS) -> None:
+        super().__init__()
+        self.groups = groups
+
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Normalise each half of the channels."""
+        """Normalise each group of the channels."""
         batch, channels, height, width = features.shape
-        halves = features.reshape(batch * GROUPS, channels // GROUPS, height, width).contiguous()
+        apart = features.reshape(batch * self.groups, channels // self.groups, height, width).contiguous()
         # float16 ends at 65504: the square of 256 would be infinite.
-        wide = halves.float() if halves.dtype == torch.float16 else halves
+        wide = apart.float() if apart.dtype == torch.float16 else apart
         normalised = functional.local_response_norm(wide, 5, alpha=5e-4, beta=0.75, k=2.0)
         return normalised.view_as(features).to(features.dtype)
 
@@ -213,6 +236,19 @@ def stem_for(input_size: int) -> Stem:
                 return Stem(kernel, stride, padding, pools, side)
     message = f"images of {input_size} x {input_size} are too small: AlexNet needs {SMALLEST_MAP} x {SMALLEST_MAP}"
     raise ValueError(message)
+
+
+def _check(width: float, groups: int, norm: str) -> None:
+    """Refuse what has no meaning."""
+    if width <= 0:
+        message = f"width must be above 0, not {width}"
+        raise ValueError(message)
+    if groups not in (1, GROUPS):
+        message = f"groups must be 1 or {GROUPS}, not {groups!r}"
+        raise ValueError(message)
+    if norm not in NORMS:
+        message = f"norm must be one of {', '.join(NORMS)}, not {norm!r}"
+        raise ValueError(message)
 
 
 def _scaled(units: int, width: float) -> int:

@@ -1,4 +1,4 @@
-"""Residual networks for small images: the layers of ResNet-18, 34 and 50 behind a stem that keeps 32 x 32."""
+"""Residual networks for small images: ResNets of 20 to 152 layers behind a stem that keeps 32 x 32."""
 
 from __future__ import annotations
 
@@ -8,14 +8,25 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-Depth = Literal[18, 34, 50]
+Depth = Literal[18, 20, 34, 50, 56, 110, 152]
 DEPTHS: Final[tuple[Depth, ...]] = get_args(Depth)
 
-BLOCKS: Final[dict[int, tuple[int, int, int, int]]] = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
-"""Blocks of the four stages."""
+BLOCKS: Final[dict[int, tuple[int, ...]]] = {
+    18: (2, 2, 2, 2),
+    20: (3, 3, 3),
+    34: (3, 4, 6, 3),
+    50: (3, 4, 6, 3),
+    56: (9, 9, 9),
+    110: (18, 18, 18),
+    152: (3, 8, 36, 3),
+}
+"""Blocks of the stages: four in the networks of ImageNet, three in those that were made for CIFAR."""
 
-UNITS: Final = (64, 128, 256, 512)
-"""Units of the stages at width 1."""
+UNITS: Final = {4: (64, 128, 256, 512), 3: (16, 32, 64)}
+"""Units of the stages at width 1, by how many stages there are."""
+
+BOTTLENECKS: Final = (50, 152)
+"""Depths whose blocks are bottlenecks."""
 
 EXPANSION: Final = 4
 """How many times more units a bottleneck gives than its 3 x 3 convolution has."""
@@ -26,18 +37,20 @@ class ResidualNetwork(nn.Module):
 
     | module | kernels at width 1 | stride |
     |---|---|---|
-    | conv1 | 64 of 3 x 3 | 1, and no pool |
-    | layer1 | 64 | 1 |
-    | layer2, layer3, layer4 | 128, 256, 512 | 2 in the first block |
+    | conv1 | 64 of 3 x 3 (16) | 1, and no pool |
+    | layer1 | 64 (16) | 1 |
+    | layer2, layer3, layer4 | 128, 256, 512 (32, 64, no layer4) | 2 in the first block |
     | mean over positions, fc | one for each class | |
 
     Depths of 18 and 34 have basic blocks of two 3 x 3 convolutions: 2, 2, 2, 2 of them in the four stages, or 3, 4, 6,
-    3. A depth of 50 has bottlenecks, 3, 4, 6, 3, of 1 x 1, 3 x 3 and 1 x 1, the last with four times the units. Where a
-    block changes the units or the resolution its shortcut is a 1 x 1 convolution (`downsample.0`). Convolutions have no
-    bias, and each is followed by batch normalisation. Modules have torchvision's names.
+    3. Depths of 50 and 152 have bottlenecks, 3, 4, 6, 3 and 3, 8, 36, 3, of 1 x 1, 3 x 3 and 1 x 1, the last with four
+    times the units. Depths of 20, 56 and 110 are the article's own for CIFAR: three stages of 3, 9 or 18 basic blocks
+    each, with the units in brackets. Where a block changes the units or the resolution its shortcut is a 1 x 1
+    convolution (`downsample.0`). Convolutions have no bias, and each is followed by batch normalisation. Modules have
+    torchvision's names.
 
     Args:
-        depth: 18, 34 or 50.
+        depth: 18, 20, 34, 50, 56, 110 or 152.
         width: multiplies the units of all stages, rounded, one at least.
         classes: outputs of fc.
         in_channels: channels of the images.
@@ -48,15 +61,16 @@ class ResidualNetwork(nn.Module):
 
     Shape:
         (batch, in_channels, height, width), float, to (batch, classes), logits. Height and width are any; 32 gives last
-        maps of 4 x 4.
+        maps of 4 x 4, or of 8 x 8 after three stages.
 
     Raises:
         ValueError: there is no such depth, or `width` is not positive.
 
     **Source:** He, Zhang, Ren and Sun, Deep Residual Learning for Image Recognition (CVPR 2016), the architectures of
-    table 1; the stem and the strides are those of public CIFAR code, where the stride of a bottleneck is on its 3 x 3
-    convolution. WeightScale (Agrawal and others, 2022) calls "ResNet50" what its code builds with basic blocks 3, 4, 6,
-    3: a depth of 34, with 37 weight tensors and 21.3 million parameters. Here 34 is 34 and 50 is 50.
+    table 1 and of section 4.2; the stem and the strides are those of public CIFAR code, where the stride of a
+    bottleneck is on its 3 x 3 convolution. Section 4.2 pads its shortcuts with zeros; ours are convolutions at all
+    depths. WeightScale (Agrawal and others, 2022) calls "ResNet50" what its code builds with basic blocks 3, 4, 6, 3: a
+    depth of 34, with 37 weight tensors and 21.3 million parameters. Here 34 is 34 and 50 is 50.
 
     Example:
         >>> network = ResidualNetwork(34)
@@ -82,14 +96,15 @@ class ResidualNetwork(nn.Module):
         if width <= 0:
             message = f"width must be above 0, not {width}"
             raise ValueError(message)
-        units = [max(1, round(width * count)) for count in UNITS]
-        block: type[BasicBlock | Bottleneck] = Bottleneck if depth == 50 else BasicBlock
+        stages = BLOCKS[depth]
+        units = [max(1, round(width * count)) for count in UNITS[len(stages)]]
+        block: type[BasicBlock | Bottleneck] = Bottleneck if depth in BOTTLENECKS else BasicBlock
         channels = units[0]
         with torch.random.fork_rng(devices=()):
             torch.default_generator.manual_seed(seed)
             self.conv1 = nn.Conv2d(in_channels, channels, 3, padding=1, bias=False)
             self.bn1 = nn.BatchNorm2d(channels)
-            for stage, blocks in enumerate(BLOCKS[depth]):
+            for stage, blocks in enumerate(stages):
                 layer = nn.Sequential()
                 for number in range(blocks):
                     stride = 2 if stage > 0 and number == 0 else 1
@@ -102,7 +117,7 @@ class ResidualNetwork(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Give the logits."""
         features = functional.relu(self.bn1(self.conv1(images)))
-        for stage in range(1, len(UNITS) + 1):
+        for stage in range(1, len(BLOCKS[self.depth]) + 1):
             features = self.get_submodule(f"layer{stage}")(features)
         answer: torch.Tensor = self.fc(features.mean(dim=(2, 3)))
         return answer

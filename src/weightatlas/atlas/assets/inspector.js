@@ -26,26 +26,28 @@ export function enhanceTissue(tissue) {
     picture.height = data.height * magnified;
     const context = /** @type {CanvasRenderingContext2D} */ (picture.getContext("2d"));
     context.imageSmoothingEnabled = false;
+    const factors = settings.factors[settings.palette] ?? [];
     const [left, top] = tissue.onSheet(unit);
-    const sheet = inPalette(tissue.pixels, settings.palette, settings.factors[settings.palette]);
+    const sheet = inPalette(tissue.pixels, settings.palette, factors);
     context.drawImage(sheet, left, top, data.width, data.height, 0, 0, picture.width, picture.height);
     const list = make("dl");
     const measures = Object.entries(data.measures).map(([name, values]) => [name, figure(values[unit])]);
+    for (const [name, texts] of Object.entries(data.labels ?? {})) measures.push([name, texts[unit]]);
     for (const [name, value] of measures) list.append(make("dt", {}, name), make("dd", {}, value));
-    if (spot) {
+    if (spot && factors.length) {
       const at = ((top + spot.row) * tissue.pixels.width + left + spot.column) * 4;
       list.append(make("dt", { class: "spot" }, "row, column"), make("dd", { class: "spot" }, `${spot.row + 1}, ${spot.column + 1}`));
-      settings.factors[settings.palette].forEach((colour, factor) => {
+      factors.forEach((colour, factor) => {
         const swatch = make("span", { class: "swatch", style: `background:rgb(${colour.join(" ")})` });
         const share = /** @type {import("./pixels.js").Pixels} */ (tissue.pixels).data[at + factor] / 255;
         list.append(make("dt", {}, swatch, `factor ${factor + 1}`), make("dd", {}, share.toFixed(2)));
       });
     }
-    box.replaceChildren(picture, make("div", {}, make("b", {}, `unit ${unit}`), list));
+    box.replaceChildren(picture, make("div", {}, make("b", {}, tissue.called(unit)), list));
     box.hidden = false;
     tissue.ringUnit(tissue.ring, unit);
     beside(unit);
-    if (!spot) announce([`unit ${unit}`, ...measures.map((pair) => pair.join(" "))].join(", "));
+    if (!spot) announce([tissue.called(unit), ...measures.map((pair) => pair.join(" "))].join(", "));
   }
 
   /** Keep the inspector in the window, beside the unit and never over it. @param {number} unit */
@@ -78,7 +80,7 @@ export function enhanceTissue(tissue) {
   });
   canvas.addEventListener("click", (event) => {
     const spot = tissue.at(event.offsetX, event.offsetY);
-    if (spot) location.hash = unitLink(data.anchor, spot.unit);
+    if (spot) location.hash = tissue.link(spot.unit);
   });
   canvas.addEventListener("keydown", (event) => {
     const position = tissue.sorted.indexOf(current ?? tissue.chosen ?? tissue.sorted[0]);
@@ -92,13 +94,7 @@ export function enhanceTissue(tissue) {
       if (next >= 0 && next <= last) show(tissue.sorted[next], null);
       tissue.ring.scrollIntoView({ block: "nearest" });
     } else if (event.key === "Enter") {
-      location.hash = unitLink(data.anchor, tissue.sorted[position]);
+      location.hash = tissue.link(tissue.sorted[position]);
     } else if (event.key === "Escape") hide();
   });
 }
-
-/**
- * @param {string} anchor of the layer
- * @param {number} unit
- */
-export const unitLink = (anchor, unit) => `${anchor.replace(/layer\/([^/]*)$/, "unit/$1")}/${unit}`;

@@ -36,11 +36,12 @@ export function followLinks(tissues) {
     const unit = /^(.*?)unit\/(.+)\/(\d+)$/.exec(address);
     if (unit) {
       const article = named(`${unit[1]}layer/${unit[2]}`);
-      const tissue = tissues.find((candidate) => candidate.article === article);
-      if (!article || !tissue || Number(unit[3]) >= tissue.data.units) return;
+      const number = Number(unit[3]);
+      const tissue = tissues.find((candidate) => candidate.home === article && candidate.numbered(number) >= 0);
+      if (!article || !tissue) return;
       reveal(article);
       for (const other of tissues) if (other !== tissue && other.chosen !== null) other.ringUnit(other.pin, (other.chosen = null));
-      tissue.choose(Number(unit[3]));
+      tissue.choose(tissue.numbered(number));
       tissue.pin.scrollIntoView({ block: "nearest" });
       const seen = tissue.pin.getBoundingClientRect();
       if (seen.top < 0 || seen.bottom > window.innerHeight - 40) tissue.pin.scrollIntoView({ block: "center" });

@@ -3,6 +3,7 @@ import { all, embedded, one } from "./dom.js";
 import { enhanceTable } from "./tables.js";
 import { inPalette, readPixels } from "./pixels.js";
 import { enhanceSlides } from "./slides.js";
+import { enhanceColumns } from "./columns.js";
 import { enhanceChart } from "./charts.js";
 import { followLinks, followReading } from "./links.js";
 
@@ -10,7 +11,8 @@ const pageSettings = embedded("settings");
 document.documentElement.classList.add("js");
 all(".plate.table").forEach(enhanceTable);
 all(".plate.chart").forEach((section) => enhanceChart(section, pageSettings));
-followLinks(all(".plate.slides").flatMap((section) => enhanceSlides(section, pageSettings.colours.factors)));
+const slideTissues = all(".plate.slides").flatMap((section) => enhanceSlides(section, pageSettings.colours.factors));
+followLinks([...slideTissues, ...all(".plate.columns").flatMap(enhanceColumns)]);
 followReading();
 
 document.addEventListener("atlas:palette", (event) => {

@@ -19,46 +19,20 @@ export function enhanceSlides(section, factors) {
     const layer = data.layers[Number(article.dataset.layer)];
     return layer.units ? [new Tissue(article, layer, settings)] : [];
   });
-  const byArticle = new Map(tissues.map((tissue) => [/** @type {Element} */ (tissue.article), tissue]));
   function update() {
     const shown = tissues.find((tissue) => !tissue.article.hidden);
     settings.room = shown?.frame.parentElement?.clientWidth || settings.room; // read once, before anything is written
     for (const tissue of tissues) tissue.update();
   }
 
-  const few = tissues.length <= KEPT; // what is drawn stays; beyond that, memory is given back out of sight
-  const watcher = new IntersectionObserver(
-    (entries) => entries.forEach((entry) => byArticle.get(entry.target)?.approach(few || entry.isIntersecting)),
-    { rootMargin: "800px 0px" },
-  );
-  for (const tissue of tissues) {
-    enhanceTissue(tissue);
-    watcher.observe(tissue.article);
-  }
-  update();
-  let width = section.clientWidth;
-  const widened = onceAFrame(() => {
-    if (section.clientWidth === width) return; // our own drawing changes the height, never the width
-    width = section.clientWidth;
+  keepDrawn(section, tissues, update);
+  enhanceChoices(section, (choice, value) => {
+    if (choice === "sort") settings.sort = value;
+    else if (choice === "zoom") settings.zoom = Number(value);
+    else settings.palette = value;
     update();
+    section.dispatchEvent(new CustomEvent("atlas:palette", { bubbles: true, detail: settings.palette }));
   });
-  new ResizeObserver(widened).observe(section);
-  window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", update);
-  window.addEventListener("beforeprint", () => tissues.forEach((tissue) => tissue.approach(true)));
-
-  for (const choice of all(".choice", section)) {
-    choice.addEventListener("click", (event) => {
-      const button = /** @type {HTMLElement} */ (event.target).closest("button");
-      if (!button) return;
-      for (const other of all("button", choice)) other.setAttribute("aria-pressed", String(other === button));
-      const value = button.dataset.value ?? "";
-      if (choice.dataset.choice === "sort") settings.sort = value;
-      else if (choice.dataset.choice === "zoom") settings.zoom = Number(value);
-      else settings.palette = value;
-      update();
-      section.dispatchEvent(new CustomEvent("atlas:palette", { bubbles: true, detail: settings.palette }));
-    });
-  }
 
   const filter = /** @type {HTMLInputElement | null} */ (one(".filter", section));
   const only = one(".only-marked", section);
@@ -95,6 +69,51 @@ export function enhanceSlides(section, factors) {
     void picture(tissues.filter((tissue) => !tissue.article.hidden)).then((blob) => blob && save(`${data.name}.png`, blob));
   });
   return tissues;
+}
+
+/**
+ * Draw what the reader comes near, and all of it again when the window or its colours change.
+ * @param {HTMLElement} section
+ * @param {Tissue[]} tissues
+ * @param {() => void} update lays all of them out again
+ */
+export function keepDrawn(section, tissues, update) {
+  const byArticle = new Map(tissues.map((tissue) => [/** @type {Element} */ (tissue.article), tissue]));
+  const few = tissues.length <= KEPT; // what is drawn stays; beyond that, memory is given back out of sight
+  const watcher = new IntersectionObserver(
+    (entries) => entries.forEach((entry) => byArticle.get(entry.target)?.approach(few || entry.isIntersecting)),
+    { rootMargin: "800px 0px" },
+  );
+  for (const tissue of tissues) {
+    enhanceTissue(tissue);
+    watcher.observe(tissue.article);
+  }
+  update();
+  let width = section.clientWidth;
+  const widened = onceAFrame(() => {
+    if (section.clientWidth === width) return; // our own drawing changes the height, never the width
+    width = section.clientWidth;
+    update();
+  });
+  new ResizeObserver(widened).observe(section);
+  window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", update);
+  window.addEventListener("beforeprint", () => tissues.forEach((tissue) => tissue.approach(true)));
+}
+
+/**
+ * The reader's choices: one button of each group is pressed.
+ * @param {HTMLElement} section
+ * @param {(choice: string, value: string) => void} chosen
+ */
+export function enhanceChoices(section, chosen) {
+  for (const choice of all(".choice", section)) {
+    choice.addEventListener("click", (event) => {
+      const button = /** @type {HTMLElement} */ (event.target).closest("button");
+      if (!button) return;
+      for (const other of all("button", choice)) other.setAttribute("aria-pressed", String(other === button));
+      chosen(choice.dataset.choice ?? "", button.dataset.value ?? "");
+    });
+  }
 }
 
 /** @param {{ layers: import("./tissue.js").LayerData[] }} data */

@@ -8,7 +8,8 @@ const LONGEST_CANVAS = 16000;
 
 /**
  * @typedef {{ layer: string, anchor: string, marked: boolean, units: number, height: number, width: number,
- *   columns: number, order: number[], measures: Record<string, (number | null)[]> }} LayerData
+ *   columns: number, order: number[], measures: Record<string, (number | null)[]>, labels?: Record<string, string[]>,
+ *   numbers?: number[] }} LayerData
  * @typedef {{ sort: string, zoom: number, room: number, palette: string, factors: Record<string, number[][]> }} Settings
  * @typedef {{ magnified: number, cellWidth: number, cellHeight: number, gap: number, columns: number, rows: number,
  *   ratio: number }} Layout
@@ -28,6 +29,7 @@ export class Tissue {
    */
   constructor(article, data, settings) {
     this.article = article;
+    /** The element that the layer's link leads to. */ this.home = article;
     this.data = data;
     this.settings = settings;
     this.open = false;
@@ -56,9 +58,11 @@ export class Tissue {
 
   /** Units in the order in which they are shown. */
   sort() {
-    const { order, measures, units } = this.data;
+    const { order, measures, units, labels } = this.data;
     const key = this.settings.sort;
     if (key === " index") return Array.from({ length: units }, (_, unit) => unit);
+    const texts = labels?.[key];
+    if (texts) return [...order].sort((a, b) => texts[a].localeCompare(texts[b], "en"));
     const values = measures[key];
     if (!values) return order;
     const known = order.filter((unit) => values[unit] !== null);
@@ -68,21 +72,32 @@ export class Tissue {
 
   /** @returns {Layout} everything in device pixels, so that a weight is a whole number of them */
   measure() {
-    const { width, height, units } = this.data;
+    const { width, height } = this.data;
+    const units = this.sorted.length;
     const ratio = window.devicePixelRatio || 1;
     const room = Math.max(1, Math.floor(this.settings.room * ratio));
     const wanted = this.settings.zoom * ratio;
-    let magnified = Math.max(1, Math.min(Math.round(wanted / width), Math.floor(room / width)));
+    let magnified = this.magnification(wanted, room);
     for (;;) {
       const gap = Math.max(1, Math.round(Math.min(wanted, magnified * width) / 7));
-      const cellWidth = width * magnified + gap;
-      const cellHeight = height * magnified + gap;
+      const cellWidth = Math.ceil(width * magnified) + gap;
+      const cellHeight = Math.ceil(height * magnified) + gap;
       const columns = Math.max(1, Math.min(units, even(Math.floor((room + gap) / cellWidth))));
       const rows = Math.ceil(units / columns);
-      if (rows * cellHeight <= LONGEST_CANVAS || magnified === 1)
+      if (rows * cellHeight <= LONGEST_CANVAS || magnified <= 1)
         return { magnified, cellWidth, cellHeight, gap, columns, rows, ratio };
       magnified -= 1;
     }
+  }
+
+  /**
+   * How many device pixels a weight is wide.
+   * @param {number} wanted device pixels of a unit
+   * @param {number} room device pixels of the canvas
+   */
+  magnification(wanted, room) {
+    const { width } = this.data;
+    return Math.max(1, Math.min(Math.round(wanted / width), Math.floor(room / width)));
   }
 
   get shownRows() {
@@ -91,7 +106,7 @@ export class Tissue {
   }
 
   get shownUnits() {
-    return Math.min(this.data.units, this.shownRows * this.layout.columns);
+    return Math.min(this.sorted.length, this.shownRows * this.layout.columns);
   }
 
   /** Work out the layout again and give the canvas its size on the page. */
@@ -126,7 +141,7 @@ export class Tissue {
     this.canvas.width = columns * cellWidth - gap;
     this.canvas.height = this.shownRows * cellHeight - gap;
     const context = /** @type {CanvasRenderingContext2D} */ (this.canvas.getContext("2d"));
-    context.imageSmoothingEnabled = false;
+    context.imageSmoothingEnabled = magnified < 1;
     context.fillStyle = getComputedStyle(this.article).getPropertyValue("--ground"); // units part from each other at night
     for (let position = 0; position < this.shownUnits; position += 1) {
       const [left, top] = this.onSheet(this.sorted[position]);
@@ -190,13 +205,35 @@ export class Tissue {
     };
   }
 
+  /** @param {number} unit */
+  shows(unit) {
+    const position = this.sorted.indexOf(unit);
+    return position >= 0 && position < this.shownUnits;
+  }
+
+  /** What a unit is called. @param {number} unit */
+  called(unit) {
+    return `unit ${this.data.numbers?.[unit] ?? unit}`;
+  }
+
+  /** The unit of a number, or -1. @param {number} number */
+  numbered(number) {
+    if (this.data.numbers) return this.data.numbers.indexOf(number);
+    return number < this.data.units ? number : -1;
+  }
+
+  /** The link to a unit. @param {number} unit */
+  link(unit) {
+    return `${this.data.anchor.replace(/layer\/([^/]*)$/, "unit/$1")}/${this.data.numbers?.[unit] ?? unit}`;
+  }
+
   /**
    * Put a ring around a unit, or take it away.
    * @param {HTMLElement} ring
    * @param {number | null} unit
    */
   ringUnit(ring, unit) {
-    ring.hidden = unit === null || this.sorted.indexOf(unit) >= this.shownUnits;
+    ring.hidden = unit === null || !this.shows(unit);
     if (unit === null || ring.hidden) return;
     const box = this.box(unit);
     for (const side of /** @type {const} */ (["left", "top", "width", "height"])) ring.style[side] = `${box[side]}px`;
@@ -205,7 +242,7 @@ export class Tissue {
   /** Show a unit wherever it is, with a ring that stays. @param {number} unit */
   choose(unit) {
     this.chosen = unit;
-    if (this.sorted.indexOf(unit) >= this.shownUnits) this.open = true;
+    if (!this.shows(unit)) this.unfold(true);
     this.update();
   }
 }

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from weightatlas.errors import SourceError
-from weightatlas.lab.experiments import weight_banding, weight_change
+from weightatlas.lab.experiments import branch_specialization, weight_banding, weight_change
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from weightatlas.lab.experiments.experiment import Experiment, Variant
 
 EXPERIMENTS: Final[Mapping[str, Mapping[str, Callable[..., Experiment]]]] = MappingProxyType(
-    {weight_banding.NAME: weight_banding.PRESETS, weight_change.NAME: weight_change.PRESETS}
+    {
+        weight_banding.NAME: weight_banding.PRESETS,
+        weight_change.NAME: weight_change.PRESETS,
+        branch_specialization.NAME: branch_specialization.PRESETS,
+    }
 )
 """Presets by experiment; the first preset is the default."""
 
@@ -35,7 +39,7 @@ def open_experiment(
     """Open an experiment by name.
 
     Args:
-        name: "weight-banding" or "weight-change".
+        name: "weight-banding", "weight-change" or "branch-specialization".
         preset: its scale; None is the first it has.
         data: what it trains on, where the preset does not bring its own.
         seeds: instead of the preset's.

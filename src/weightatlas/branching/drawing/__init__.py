@@ -1,0 +1,1 @@
+"""How a branching survey is drawn, figure by figure."""

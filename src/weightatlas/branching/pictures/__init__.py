@@ -1,0 +1,1 @@
+"""Pictures of units: kernels, feature visualisations, exciting patches, position vectors."""

@@ -1,0 +1,138 @@
+"""The branches that every two successive layers hide, tested together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.stats import false_discovery_control
+
+from weightatlas.branching.implicit import HiddenBranches, Method, implicit
+from weightatlas.branching.pairs import Pair, pairs_of_flow, pairs_of_shapes
+from weightatlas.errors import WeightatlasError
+from weightatlas.parallel import Backend, parallel_map
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import numpy.typing as npt
+
+    from weightatlas.branching.network import Network
+    from weightatlas.progress import Progress
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HiddenPair:
+    """Two successive layers and the branches their weights hide.
+
+    Attributes:
+        layer: the first; empty where there is none.
+        next_layer: the one that reads it.
+        hidden: what was found, or None.
+        q_values: of each axis, over all axes of all pairs of the source.
+        skipped: why nothing was looked for, or None.
+    """
+
+    layer: str
+    next_layer: str
+    hidden: HiddenBranches | None = None
+    q_values: tuple[float, ...] = ()
+    skipped: str | None = None
+
+
+Weights = tuple["npt.NDArray[np.float32]", "npt.NDArray[np.float32]"]
+
+
+def hidden_pairs(
+    network: Network,
+    *,
+    method: Method,
+    shuffles: int,
+    seed: int,
+    jobs: int | None,
+    backend: Backend,
+    progress: Progress,
+) -> tuple[HiddenPair, ...]:
+    """Look for hidden branches between every two layers of which the second reads the first alone.
+
+    Args:
+        network: the weights, and how they are joined.
+        method: of `implicit`.
+        shuffles: of `implicit`.
+        seed: of the shuffles.
+        jobs: pairs worked on at once.
+        backend: what runs them.
+        progress: called once for each pair.
+
+    Raises:
+        ValueError: `method` or `backend` is none of those there are, or `shuffles` is below 1.
+    """
+    flow, checkpoint = network.flow, network.checkpoint
+    pairs = pairs_of_shapes(checkpoint.layers) if flow is None else pairs_of_flow(flow)
+    tensors = {layer.layer: layer.tensor for layer in reversed(checkpoint.layers) if len(layer.shape) >= 2}
+    pairs = [pair if pair.skipped or pair.first in tensors else _lost(pair) for pair in pairs]
+    work = [pair for pair in pairs if pair.skipped is None]
+    read: Callable[[Pair], Weights] = partial(_read, checkpoint, tensors)
+    if backend != "threading":  # another process cannot share what is mapped here: hand it the weights
+        read = partial(_held, {pair.second: _read(checkpoint, tensors, pair) for pair in work})
+    look = partial(_look, read=read, method=method, shuffles=shuffles, seed=seed)
+    found = parallel_map(look, work, jobs=jobs, backend=backend, progress=progress, label=lambda pair: pair.second)
+    tested = iter(_together(found))
+    return tuple(
+        next(tested) if pair.skipped is None else HiddenPair(pair.first, pair.second, skipped=pair.skipped)
+        for pair in pairs
+    )
+
+
+def _lost(pair: Pair) -> Pair:
+    return replace(pair, skipped=f"the weight of {pair.first} is not in the source")
+
+
+def _read(checkpoint: Any, tensors: dict[str, str], pair: Pair) -> Weights:  # noqa: ANN401 - a mapping of tensors
+    names = (tensors[pair.first], tensors[pair.second])
+    first, second = (
+        np.moveaxis(checkpoint[name].float().numpy(), axis, 0) for name, axis in zip(names, pair.axes, strict=True)
+    )
+    if pair.order is not None and second.shape[1] == len(pair.order):
+        second = _by_unit(second, pair.order, len(first))
+    return first, second
+
+
+def _held(weights: Mapping[str, Weights], pair: Pair) -> Weights:
+    return weights[pair.second]
+
+
+def _by_unit(second: npt.NDArray[np.float32], order: npt.NDArray[np.int64], units: int) -> npt.NDArray[np.float32]:
+    """Put channels in the order of the units that they are; places of one unit on a flattened map side by side."""
+    counts = np.bincount(order, minlength=units)
+    if len(order) == units and (counts == 1).all():
+        ordered: npt.NDArray[np.float32] = second[:, np.argsort(order)]
+        return ordered
+    places = np.zeros((len(second), units, counts.max(), *second.shape[2:]), dtype=second.dtype)
+    sorting = np.argsort(order, kind="stable")
+    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    position = np.arange(len(order)) - starts[order[sorting]]
+    places[:, order[sorting], position] = second[:, sorting]
+    return places.reshape(len(second), units, -1, 1)
+
+
+def _look(pair: Pair, *, read: Callable[[Pair], Weights], method: Method, shuffles: int, seed: int) -> HiddenPair:
+    first, second = read(pair)
+    try:
+        hidden = implicit(first, second, method=method, shuffles=shuffles, seed=seed)
+    except (ValueError, WeightatlasError) as error:
+        return HiddenPair(pair.first, pair.second, skipped=str(error))
+    return HiddenPair(pair.first, pair.second, hidden)
+
+
+def _together(found: Sequence[HiddenPair]) -> list[HiddenPair]:
+    """Correct the p values of all axes of all pairs of a source."""
+    axes = [pair.hidden.p_values.tolist() if pair.hidden is not None else [] for pair in found]
+    known = [p for values in axes for p in values if np.isfinite(p)]
+    corrected = iter(false_discovery_control(known).tolist() if known else [])
+    return [
+        replace(pair, q_values=tuple(next(corrected) if np.isfinite(p) else float("nan") for p in values))
+        for pair, values in zip(found, axes, strict=True)
+    ]

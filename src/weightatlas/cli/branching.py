@@ -1,0 +1,149 @@
+"""`weightatlas branching`: what units are tuned to, which branch they are in, what branches the weights hide."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+from cyclopts import Group, Parameter
+
+from weightatlas.cli.options import (
+    AT_LEAST_ONE,
+    BackendOption,
+    FormatOption,
+    Jobs,
+    Layout,
+    Output,
+    Quiet,
+    Seed,
+    Source,
+)
+from weightatlas.cli.printing import check_output, print_results
+from weightatlas.cli.reporting import for_each_source, progress_bar, report
+from weightatlas.cli.sources import opened
+from weightatlas.cli.terminal import TerminalColumn
+
+if TYPE_CHECKING:
+    from weightatlas.branching import BranchingSurvey
+
+TableName = Literal["units", "branches", "families", "information", "implicit", "clusterability", "onset"]
+Method = Literal["balanced", "correspondence", "centred", "raw"]
+
+NETWORK: Final = Group.create_ordered("Which network")
+MEASURED: Final = Group.create_ordered("What is measured")
+WORK: Final = Group.create_ordered("How it is done")
+PRINTED: Final = Group.create_ordered("What comes out")
+
+Units = Annotated[Path | None, Parameter(group=MEASURED)]
+
+SHOWN: Final = {
+    "units": (
+        TerminalColumn("layer", "layer"),
+        TerminalColumn("unit", "unit"),
+        TerminalColumn("branch", "branch"),
+        TerminalColumn("class", "class"),
+        TerminalColumn("class_score", "score"),
+        TerminalColumn("chroma", "chroma"),
+        TerminalColumn("orientation", "orientation °"),
+        TerminalColumn("selectivity", "selectivity"),
+        TerminalColumn("frequency", "cycles/px"),
+        TerminalColumn("label", "responds to"),
+    ),
+    "families": (
+        TerminalColumn("layer", "layer"),
+        TerminalColumn("family", "family"),
+        TerminalColumn("branch", "branch"),
+        TerminalColumn("k", "k"),
+        TerminalColumn("family_size", "family"),
+        TerminalColumn("branch_size", "branch"),
+        TerminalColumn("layer_size", "layer"),
+        TerminalColumn("p_value", "p", form="tiny"),
+        TerminalColumn("q_value", "q", form="tiny"),
+        TerminalColumn("binomial", "binomial", form="tiny"),
+    ),
+    "implicit": (
+        TerminalColumn("layer", "layer"),
+        TerminalColumn("next", "next"),
+        TerminalColumn("axis", "axis"),
+        TerminalColumn("share", "share"),
+        TerminalColumn("null_mean", "at random"),
+        TerminalColumn("p_value", "p"),
+        TerminalColumn("q_value", "q"),
+        TerminalColumn("chroma_rho", "chroma rho"),
+        TerminalColumn("frequency_rho", "frequency rho"),
+        TerminalColumn("units", "units"),
+        TerminalColumn("next_units", "next"),
+    ),
+}
+"""What a table in the terminal shows; JSON and CSV have every field."""
+
+
+def branching(
+    *source: Source,
+    model: Annotated[str | None, Parameter(group=NETWORK)] = None,
+    data: Annotated[str | None, Parameter(group=NETWORK)] = None,
+    layout: Annotated[Layout, Parameter(group=NETWORK)] = None,
+    layer: Annotated[tuple[str, ...], Parameter(negative=(), group=MEASURED, show_default=False)] = (),
+    families: Units = None,
+    branches: Units = None,
+    chosen_after_looking: Annotated[bool, Parameter(negative=(), group=MEASURED)] = False,
+    method: Annotated[Method, Parameter(group=MEASURED)] = "balanced",
+    shuffles: Annotated[int, Parameter(validator=AT_LEAST_ONE, group=MEASURED)] = 199,
+    jobs: Annotated[Jobs, Parameter(group=WORK)] = None,
+    backend: Annotated[BackendOption, Parameter(group=WORK)] = "threading",
+    seed: Annotated[Seed, Parameter(group=WORK)] = 0,
+    table: Annotated[TableName | None, Parameter(group=PRINTED)] = None,
+    format_: Annotated[FormatOption, Parameter(group=PRINTED)] = None,
+    output: Annotated[Output, Parameter(group=PRINTED)] = None,
+    quiet: Annotated[Quiet, Parameter(group=PRINTED)] = False,
+) -> int:
+    """Say what every unit is tuned to and where its kind gathers, and look for branches that weights hide.
+
+    Args:
+        source: The checkpoints; of a run the last is surveyed, and when its branches specialised.
+        model: The network that the weights belong to, which tells its branches: timm:NAME, torchvision:NAME,
+            weightatlas:NAME, package.module:callable, a .pt2 export, or a Hugging Face folder.
+        data: What shows the size of the model's inputs, where it does not say: scenes, cifar10:PATH, a folder.
+        layer: A deeper layer whose units are tuned too, by expanded weights and by stimuli; needs --model. May be
+            given several times.
+        families: A file of families, JSON (layer to family to units) or CSV (layer, unit, family).
+        branches: A file of branches in the same form, where the model does not tell them.
+        chosen_after_looking: The families were made up after their branches were seen; every row says so.
+        method: How the weights between two layers are compared; raw is the article's.
+        shuffles: Of each matrix, for the null of hidden branches.
+        table: Which rows to print; clusterability is measured only when it is asked for. If left out: units; with
+            --families, families.
+    """
+    check_output(output, format_, sources=len(source), pictures=True)
+    from weightatlas.branching import read_families, survey  # after the arguments are known to be good: it loads torch
+    from weightatlas.evaluation import open_data
+
+    chosen: TableName = table or ("units" if families is None else "families")
+    options: dict[str, Any] = {
+        "model": model,
+        "data": None if data is None else open_data(data),
+        "layers": layer,
+        "families": None if families is None else read_families(families),
+        "families_name": "" if families is None else families.name,
+        "branches": None if branches is None else read_families(branches),
+        "chosen_after_looking": chosen_after_looking,
+        "method": method,
+        "shuffles": shuffles,
+        "with_clusterability": chosen == "clusterability",
+        "seed": seed,
+        "jobs": jobs,
+        "backend": backend,
+    }
+
+    def survey_one(name: str) -> BranchingSurvey:
+        weights = opened(name, layout)
+        with progress_bar("branching", quiet=quiet) as progress:
+            found = survey(weights, **options, progress=progress)
+        for note in (*weights.notes, *found.notes):
+            report(f"{name}: {note}")
+        return found
+
+    surveys, complete = for_each_source(source, survey_one)
+    if surveys or output is None:
+        print_results(surveys, chosen, format_=format_, output=output, shown=SHOWN.get(chosen))
+    return 0 if complete else 1

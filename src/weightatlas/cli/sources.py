@@ -1,0 +1,30 @@
+"""What a source is: one checkpoint, or a run of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from weightatlas.checkpoints import open_checkpoint, open_trajectory
+from weightatlas.errors import SourceError
+
+if TYPE_CHECKING:
+    from weightatlas.checkpoints import Checkpoint, Trajectory
+    from weightatlas.cli.options import Layout
+
+
+def opened(name: str, layout: Layout) -> Checkpoint | Trajectory:
+    """A checkpoint, or a run of two or more.
+
+    Raises:
+        SourceError: it is neither; the error is that of the checkpoint.
+    """
+    try:
+        return open_checkpoint(name, layout=layout)
+    except SourceError as error:
+        try:
+            run = open_trajectory(name, layout=layout)
+        except SourceError:
+            raise error from None
+        if len(run) < 2:
+            raise
+        return run
