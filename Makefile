@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
 BIN := $(VENV)/bin
-CLAIMS := listing reading remote survey nmf page training change trajectory recording
+CLAIMS := listing reading remote survey nmf page training change trajectory recording pictures clusterability tuning
 FUZZ_SEED ?= 0
 
 .DEFAULT_GOAL := help

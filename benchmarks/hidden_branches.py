@@ -2,7 +2,7 @@
 
 `python benchmarks/hidden_branches.py [--quick]` prints Markdown: how often `implicit` rejects at 5 % on weights without
 branches, under both of its nulls and several laws, sizes and methods, with the interval that holds its level in 95 of
-100 such tables; and how often it finds planted branches. 1,000 draws a row for the level and 200 for planted branches (a
+100 such tables; and how often it finds planted branches. 1,000 draws a row for the level, 200 for planted branches (a
 tenth with --quick). Exits 1 if the level of the default is not held.
 """
 
@@ -64,7 +64,7 @@ class Law:
         """What sets it apart, for a row."""
         side = round(self.taps**0.5)
         parts = [f"{self.law}, {side}x{side}, norms {self.sigma:g}"]
-        parts += [f"spread {self.spread:g}"] * (self.spread > 0)
+        parts += [f"spread unequally {self.spread:g}"] * (self.spread > 0)
         parts += [f"{self.zeros:.0%} pruned"] * (self.zeros > 0)
         parts += [f"planted {self.planted:.0%}"] * (self.planted > 0)
         return ", ".join(parts)
@@ -171,7 +171,9 @@ def main() -> None:
             interval(shuffled, draws),
         )
         print(f"| {' | '.join(row)} |", flush=True)
-    print(f"\nPlanted branches found at 5 %, {planted_draws} draws, and adjusted Rand index of the first axis's sign:\n")
+    print(
+        f"\nPlanted branches found at 5 %, {planted_draws} draws, and adjusted Rand index of the first axis's sign:\n"
+    )
     print_head("units", "weights", *NULLS, "recovered")
     for law in POWERS:
         (signs, shuffled), index = rates(law, planted_draws)

@@ -11,6 +11,8 @@ import numpy as np
 from weightatlas.plate import (
     Chart,
     Column,
+    ColumnGroup,
+    Columns,
     Finding,
     Heading,
     Plate,
@@ -19,6 +21,7 @@ from weightatlas.plate import (
     Strip,
     Subject,
     Table,
+    UnitColumn,
 )
 
 if TYPE_CHECKING:
@@ -102,6 +105,24 @@ def slide(layer: str, units: int = 24, size: int = 3, *, seed: int = 0, marked: 
 def slides(layers: Sequence[SlideLayer], *, key: str = "slides") -> Slides:
     heading = Heading(key, "Two layers are banded", "A square a unit.", "NMF of rank 3.", "")
     return Slides(heading, tuple(layers))
+
+
+def column(title: str, units: int = 24, size: int = 5, *, first: int = 0, category: int | None = 0) -> UnitColumn:
+    """Units numbered from `first` on, the later the higher their chroma."""
+    return UnitColumn(
+        title,
+        images(units, size, first + units),
+        units=np.arange(first, first + units),
+        facts=(f"{units} units",),
+        measures={"chroma": np.linspace(0, 1, units), "norm": np.random.default_rng(first).random(units)},
+        labels={"class": tuple("Gabor" if unit % 2 else "other" for unit in range(units))},
+        category=category,
+    )
+
+
+def columns(groups: Sequence[ColumnGroup], *, key: str = "columns") -> Columns:
+    heading = Heading(key, "One branch sees colour", "A column a branch.", "Kernels as they are.", "None.")
+    return Columns(heading, tuple(groups))
 
 
 def small(source: str = "small.safetensors", names: Sequence[str] = ("conv1", "conv2", "conv3")) -> Given:

@@ -54,6 +54,16 @@ def test_zeros_that_leave_no_balanced_form_are_told_by_the_error() -> None:
     assert 0.001 < found.error < 0.1
 
 
+def test_scales_that_grow_for_ever_are_stopped() -> None:
+    """Two columns that only one row feeds: no scales give all of them mean 1."""
+    matrix = np.array([[1.0, 1.0, 0.0], [0.0, 0.0, 1.0], [0.0, 0.0, 1.0]])
+    found = balance(matrix)
+    assert not found.converged
+    assert np.isfinite(found.matrix).all()
+    assert np.isfinite(found.row_scales).all()
+    assert np.isfinite(found.column_scales).all()
+
+
 def test_many_are_balanced_as_each_alone() -> None:
     batch = np.stack([positive(6, 4, seed) for seed in range(5)])
     alone = [balance(matrix).matrix for matrix in batch]

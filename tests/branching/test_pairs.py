@@ -101,3 +101,10 @@ def test_by_shapes_channels_must_fit() -> None:
     order = found["fc"].order
     assert order is not None
     np.testing.assert_array_equal(order, np.repeat(np.arange(4), 25))
+
+
+def test_grouped_convolutions_are_skipped() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 6, 3), nn.Conv2d(6, 8, 3, groups=2), nn.Conv2d(8, 4, 1))
+    found = _by_graph(model)
+    assert "grouped" in (found["1"].skipped or "")
+    assert (found["2"].first, found["2"].skipped) == ("1", None)

@@ -8,7 +8,7 @@ from torch import nn
 
 from tests.nn.maps import random_maps, sides_of_maps, taps_with_gradient
 from weightatlas.nn import AlexNet
-from weightatlas.nn.alexnet import GroupedResponseNorm, stem_for
+from weightatlas.nn.alexnet import NORMS, GroupedResponseNorm, Norm, stem_for
 
 CONVOLUTIONS = ("conv1", "conv2", "conv3", "conv4", "conv5")
 
@@ -135,12 +135,18 @@ def test_in_half_precision_large_responses_are_divided_as_in_single() -> None:
     torch.testing.assert_close(normalised.float(), GroupedResponseNorm()(features), rtol=2e-3, atol=0)
 
 
-def test_without_groups_it_starts_from_the_same_first_layer_and_every_unit_reaches_every_unit() -> None:
-    grouped, whole = (AlexNet(width=1 / 8, input_size=32, classes=4, groups=groups, seed=3) for groups in (2, 1))
+@pytest.mark.parametrize("norm", NORMS)
+def test_without_groups_it_starts_from_the_same_first_layer_and_every_unit_reaches_every_unit(norm: Norm) -> None:
+    grouped, whole = (
+        AlexNet(width=1 / 8, input_size=32, classes=4, norm=norm, groups=groups, seed=3) for groups in (2, 1)
+    )
     assert torch.equal(grouped.get_parameter("conv1.weight"), whole.get_parameter("conv1.weight"))
     for name in ("conv2", "conv4", "conv5"):
         shapes = [tuple(network.get_parameter(f"{name}.weight").shape) for network in (grouped, whole)]
         assert shapes[1] == (shapes[0][0], 2 * shapes[0][1], *shapes[0][2:])
+
+
+def test_response_normalisation_stays_within_a_group() -> None:
     with torch.no_grad():
         features = torch.randn(1, 12, 6, 6, generator=torch.Generator().manual_seed(0))
         moved = features.clone()

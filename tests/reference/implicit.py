@@ -19,7 +19,7 @@ def kernel_norms(weight: Array, power: int) -> Array:
 
 def balanced(matrix: Array, rounds: int = 500) -> Array:
     """Rows and columns divided by their means in turn."""
-    result = matrix.copy()
+    result: Array = matrix.copy()
     for _ in range(rounds):
         for row in range(len(result)):
             result[row] /= result[row].mean()
@@ -31,7 +31,7 @@ def balanced(matrix: Array, rounds: int = 500) -> Array:
 def correspondence(table: Array) -> Array:
     """Standardised residuals of correspondence analysis."""
     shares = table / table.sum()
-    residual = np.zeros_like(shares)
+    residual: Array = np.zeros_like(shares)
     for row in range(len(shares)):
         for column in range(shares.shape[1]):
             expected = shares[row].sum() * shares[:, column].sum()

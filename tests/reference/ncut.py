@@ -41,5 +41,5 @@ def normalised_cut(matrix: Array, labels: npt.NDArray[np.int64]) -> float:
 
 def spectral_cut(matrix: Array, clusters: int, *, seed: int) -> float:
     """Normalised cut of scikit-learn's spectral clustering of a graph without isolated nodes."""
-    model = SpectralClustering(clusters, affinity="precomputed", eigen_solver="arpack", random_state=seed, n_init=10)
+    model = SpectralClustering(clusters, affinity="precomputed", eigen_solver="arpack", random_state=seed, n_init=40)
     return normalised_cut(matrix, model.fit_predict(matrix).astype(np.int64))

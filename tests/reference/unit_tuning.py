@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import curve_fit, least_squares
+from scipy.optimize import curve_fit
 
 Array = npt.NDArray[np.float64]
 
@@ -33,16 +33,22 @@ def dc_share(kernel: Array) -> float:
 
 
 def spectral_moments(kernel: Array) -> tuple[float, float, float]:
-    """Orientation of the stripes (degrees), selectivity and mean frequency, over all wave vectors of the grid."""
+    """Orientation of the stripes (degrees), selectivity and mean frequency, over all wave vectors of the grid.
+
+    The grid is periodic: what lies on its border stands on both sides, half on each.
+    """
     _, height, width = kernel.shape
-    rows, columns = np.arange(height), np.arange(width)
+    steps = np.arange(-GRID // 2, GRID // 2 + 1)
+    vertical = np.exp(-2j * np.pi * np.outer(steps / GRID, np.arange(height)))
+    horizontal = np.exp(-2j * np.pi * np.outer(np.arange(width), steps / GRID))
+    powers = sum(abs(vertical @ channel @ horizontal) ** 2 for channel in kernel)
     total = radius = 0.0
     direction = 0j
-    for down in range(-GRID // 2, GRID // 2):
-        for right in range(-GRID // 2, GRID // 2):
-            vertical = np.exp(-2j * np.pi * down / GRID * rows)
-            horizontal = np.exp(-2j * np.pi * right / GRID * columns)
-            power = sum(abs(vertical @ channel @ horizontal) ** 2 for channel in kernel)
+    for row, down in enumerate(steps.tolist()):
+        for column, right in enumerate(steps.tolist()):
+            power = powers[row, column]
+            for step in (down, right):
+                power = power / 2 if abs(step) == GRID // 2 else power
             total += power
             radius += power * math.hypot(down, right) / GRID
             if (down, right) != (0, 0):
@@ -101,7 +107,7 @@ def spot_kernel(side: int, *, width: float, ratio: float, surround: float) -> Ar
     return spot(pixel_grid(side, side), 0, 0, width, ratio, 1.0, -surround).reshape(side, side)
 
 
-def best_gabor(target: Array, *, angles: int = 6, frequencies: tuple[float, ...] = (0.08, 0.15, 0.25, 0.35)) -> float:
+def best_gabor(target: Array, *, angles: int = 6, frequencies: tuple[float, ...] = (0.1, 0.2, 0.3)) -> float:
     """Share of a map's energy (h, w) that one Gabor explains: curve_fit from many starts, one after another."""
     height, width = target.shape
     side = max(height, width)
@@ -123,27 +129,9 @@ def best_gabor(target: Array, *, angles: int = 6, frequencies: tuple[float, ...]
                     phase,
                 ]
                 try:
-                    found, _ = curve_fit(gabor, pixels, values, start, bounds=(low, high), max_nfev=200)
+                    found, _ = curve_fit(gabor, pixels, values, start, bounds=(low, high), max_nfev=100)
                 except RuntimeError:  # this start has not converged in time
                     continue
                 left = values - gabor(pixels, *found)
                 best = max(best, 1.0 - float(left @ left) / float(values @ values))
-    return best
-
-
-def best_spot(target: Array) -> float:
-    """Share of a map's energy that one difference of concentric Gaussians explains, from many starts."""
-    height, width = target.shape
-    side = max(height, width)
-    pixels, values = pixel_grid(height, width), target.reshape(-1)
-    low = [-width / 2, -height / 2, 0.4, 1.25, -np.inf, -np.inf]
-    high = [width / 2, height / 2, float(side), 6.0, np.inf, np.inf]
-    best = 0.0
-    for x in (-0.25 * width, 0.0, 0.25 * width):
-        for y in (-0.25 * height, 0.0, 0.25 * height):
-            for size in (0.12 * side, 0.25 * side):
-                found = least_squares(
-                    lambda guess: spot(pixels, *guess) - values, [x, y, size, 2.0, 0.5, -0.2], bounds=(low, high)
-                )
-                best = max(best, 1.0 - 2.0 * float(found.cost) / float(values @ values))
     return best

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,10 +18,10 @@ def around(layers: Sequence[str], otherwise: str) -> str:
         >>> around(["left", "right"], "cat")
         'cat'
     """
-    parts = os.path.commonprefix([layer.split(".") for layer in layers])
+    parts = _shared([layer.split(".") for layer in layers])
     if parts and len(set(layers)) > 1:
         return ".".join(parts)
-    return os.path.commonprefix(list(layers)).rstrip("._") or otherwise
+    return "".join(_shared(layers)).rstrip("._") or otherwise
 
 
 def below(layers: Sequence[str]) -> list[str]:
@@ -34,7 +34,7 @@ def below(layers: Sequence[str]) -> list[str]:
         ['block 0', 'block 1']
     """
     paths = [layer.split(".") for layer in layers]
-    shared = len(os.path.commonprefix(paths))
+    shared = len(_shared(paths))
     rest = [path[shared:] or path[-1:] for path in paths]
     for depth in range(1, max(map(len, rest)) + 1):
         names = [".".join(path[:depth]) for path in rest]
@@ -57,3 +57,8 @@ def kernel_names(kernels: Sequence[tuple[int, int]], *, pools: Sequence[bool]) -
         for kernel, pool in zip(kernels, pools, strict=True)
     ]
     return names if len(set(names)) == len(names) else None
+
+
+def _shared(sequences: Sequence[Sequence[str]]) -> list[str]:
+    """What several sequences begin with."""
+    return [together[0] for together in takewhile(lambda items: len(set(items)) == 1, zip(*sequences, strict=False))]

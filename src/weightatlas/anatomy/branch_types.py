@@ -21,7 +21,7 @@ class Branch:
         name: short, and unique within its `Branching`.
         units: int64, indices in the joined layer.
         layer: module path of the weight whose rows these units are.
-        rows: int64, for each unit its row there.
+        rows: int64, for each unit its row there; its column where a matrix is stored as (in, out).
         layers: module paths of all weights on the path, in order of execution; gates are none of them.
         kernel: the largest height and the largest width of a kernel on the path.
         bottleneck: units of the narrowest layer before the last, or None for a path of one layer.

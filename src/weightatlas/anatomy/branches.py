@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from weightatlas.anatomy.channel_ids import Value
-    from weightatlas.anatomy.channel_walk import Joint
+    from weightatlas.anatomy.channel_records import Joint
     from weightatlas.anatomy.paths import Origin
 
 __all__ = ["Branch", "Branching", "branches", "grouped_branches"]
@@ -37,8 +37,8 @@ def branches(model: nn.Module, example_inputs: Example) -> tuple[Branching, ...]
     - *Sums*: residual blocks that add to one stream are parallel; a block's units are those of its last hidden layer
       (ResNet's conv1 in a basic block, conv2 in a bottleneck), side by side for all blocks of a stream. A block of a
       single layer has no hidden units, and is left out.
-    - In transformers the *heads* of each attention layer divide the rows of its values, and the *MLP* blocks of a stream
-      are its parallel branches in place of sums.
+    - In transformers the *heads* of each attention layer divide the rows of its values, and the *MLP* blocks of a
+      stream are its parallel branches in place of sums.
 
     Args:
         model: any module; it is exported in evaluation mode and left as it was.
@@ -80,9 +80,7 @@ def _concatenations(paths: Paths) -> list[Branching]:
 def _only_through(paths: Paths, inner: int, outer: int) -> bool:
     """Whether all that depends on one step depends on it through another."""
     return all(
-        step == outer or above >> outer & 1
-        for step, above in enumerate(paths.walk.ancestors)
-        if above >> inner & 1
+        step == outer or above >> outer & 1 for step, above in enumerate(paths.walk.ancestors) if above >> inner & 1
     )
 
 

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Final
 import torch
 
 from weightatlas.anatomy.channel_ids import Channels, Constant, Unfollowed, Value, compact
+from weightatlas.anatomy.channel_records import Joint, Read
 from weightatlas.anatomy.channel_rules import kept
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from weightatlas.anatomy.channel_walk import Call, Read
+    from weightatlas.anatomy.channel_walk import Call
 
 Result = Value | list[Value]
 
@@ -32,12 +33,14 @@ def convolve(call: Call) -> Result:
     inputs = _channels_of(call, value, (axis,), weight)
     kernel = (*(1, 1), *weight.shape[2:])[-2:]
     outputs = _record(call, weight, inputs, units, groups=groups, kernel=kernel, unit_axis=int(transposed))
+    if _mixes_positions(value, (axis,)):
+        return kept(call, value)
     return call.channels(_along(outputs, axis, len(call.shape)))
 
 
 def linear(call: Call) -> Result:
     """A linear layer, on the last axis."""
-    return _contract(call, _argument(call, "input"), _argument(call, "weight"), "...i", "oi", "...o")
+    return _contract(call, _argument(call, "input"), _argument(call, "weight"), ("...i", "oi", "...o"))
 
 
 def product(call: Call) -> Result:
@@ -48,7 +51,7 @@ def product(call: Call) -> Result:
         left, right = _argument(call, "mat1", "batch1"), _argument(call, "mat2", "batch2")
     if len(left.shape) < 2 or len(right.shape) < 2:
         return call.lost()
-    return _contract(call, left, right, "...ni", "...io", "...no")
+    return _contract(call, left, right, ("...ni", "...io", "...no"))
 
 
 def einsum(call: Call) -> Result:
@@ -59,7 +62,7 @@ def einsum(call: Call) -> Result:
     terms = inputs.split(",")
     if len(values) != 2 or len(terms) != 2 or "->" not in equation:
         return call.lost()
-    return _contract(call, values[0], values[1], terms[0], terms[1], output)
+    return _contract(call, values[0], values[1], (terms[0], terms[1], output))
 
 
 def embed(call: Call) -> Result:
@@ -74,8 +77,6 @@ def embed(call: Call) -> Result:
 
 def attend(call: Call) -> Result:
     """Attention: averages over positions of the values' channels."""
-    from weightatlas.anatomy.channel_walk import Joint
-
     value = _argument(call, "value")
     if not isinstance(value, Channels):
         return kept(call, value)
@@ -91,20 +92,20 @@ def attend(call: Call) -> Result:
     return [kept(call, Channels(ids, (*call.shape[:-1], value.shape[-1]), value.step))]
 
 
-def _contract(call: Call, left: Value, right: Value, first: str, second: str, result: str) -> Value:  # noqa: PLR0911
+def _contract(call: Call, left: Value, right: Value, terms: tuple[str, str, str]) -> Value:
     """A product summed over the letters that only the operands have."""
-    names = [_letters(first, len(left.shape), right), _letters(second, len(right.shape), left)]
-    output = _letters(result, len(call.shape), left)
+    first, second, output = (
+        _letters(term, len(shape)) for term, shape in zip(terms, (left.shape, right.shape, call.shape), strict=True)
+    )
+    names = first, second
     if any(len(set(one)) != len(one) for one in (*names, output)):
         return call.lost()
     contracted = [letter for letter in names[0] if letter in names[1] and letter not in output]
     for value, weight, ours, theirs in ((left, right, names[0], names[1]), (right, left, names[1], names[0])):
         if isinstance(weight, Constant) and weight.parameters and not isinstance(value, Constant):
-            return _read(call, value, weight, ours, theirs, output)
+            return _read(call, value, weight, (ours, theirs, output))
     scores = [isinstance(value, Unfollowed) and value.kind == "weights" for value in (left, right)]
-    carried = [
-        _carried(value, ours, contracted, output) for value, ours in zip((left, right), names, strict=True)
-    ]
+    carried = [_carried(value, ours, contracted, output) for value, ours in zip((left, right), names, strict=True)]
     if scores[0] != scores[1]:
         carried[scores.index(True)] = None
     found = [ids for ids in carried if ids is not None]
@@ -112,14 +113,12 @@ def _contract(call: Call, left: Value, right: Value, first: str, second: str, re
         both = not any(isinstance(value, Constant) for value in (left, right))
         return call.lost(kind="scores" if both and not found else "")
     if any(scores):
-        from weightatlas.anatomy.channel_walk import Joint
-
         value = right if carried[0] is None else left
         call.walk.attention.append(Joint(call.step, (value,), value.ids if isinstance(value, Channels) else found[0]))
     return call.channels(found[0])
 
 
-def _letters(term: str, axes: int, _other: Value) -> str:
+def _letters(term: str, axes: int) -> str:
     """A term with capital letters, counted from the right, for the axes that its dots stand for."""
     named = term.replace("...", "")
     if "..." not in term:
@@ -147,8 +146,9 @@ def _placed(ids: torch.Tensor, ours: str, output: str) -> torch.Tensor:
     return ids.permute(*order, *dropped).reshape(lengths)
 
 
-def _read(call: Call, value: Value, weight: Constant, ours: str, theirs: str, output: str) -> Value:
+def _read(call: Call, value: Value, weight: Constant, terms: tuple[str, str, str]) -> Value:
     """A layer: its weight's axes that the value lacks are units."""
+    ours, theirs, output = terms
     lengths = dict(zip(theirs, weight.shape, strict=True)) | dict(zip(ours, value.shape, strict=True))
     read = [letter for letter in theirs if letter in ours and letter not in output]
     made = [letter for letter in theirs if letter not in ours and letter in output]
@@ -161,6 +161,8 @@ def _read(call: Call, value: Value, weight: Constant, ours: str, theirs: str, ou
     axes = weight.axes
     unit_axis = axes[theirs.index(made[0])] if axes and len(axes) == 2 and made else 0
     outputs = _record(call, weight, inputs, units, unit_axis=unit_axis)
+    if isinstance(value, Channels) and _mixes_positions(value, tuple(ours.index(letter) for letter in read)):
+        return call.channels(_placed(value.ids, ours, output))  # each channel has its own sum over positions
     return call.channels(outputs.reshape([lengths[letter] if letter in made else 1 for letter in output]))
 
 
@@ -173,7 +175,7 @@ def _channels_of(call: Call, value: Value, axes: tuple[int, ...], weight: Consta
         if isinstance(value, Unfollowed) and value.operator != "input":
             call.walk.note(f"what {name} reads is not followed through {value.operator}")
         return call.walk.nodes.fresh(count)
-    if value.varying and not set(axes) & set(value.varying) and count > 1:
+    if _mixes_positions(value, axes):
         call.walk.note(f"{name} mixes positions and not channels")
         return call.walk.nodes.fresh(count)
     rest = [axis for axis in range(len(value.shape)) if axis not in axes]
@@ -182,6 +184,13 @@ def _channels_of(call: Call, value: Value, axes: tuple[int, ...], weight: Consta
     if len(rows) > 1:
         call.walk.nodes.merge(rows, rows[:1].expand(rows.shape).contiguous())
     return rows[0]
+
+
+def _mixes_positions(value: Value, axes: tuple[int, ...]) -> bool:
+    """Whether all along some axes is the same channel, and other channels lie along other axes."""
+    if not isinstance(value, Channels) or not value.varying or set(axes) & set(value.varying):
+        return False
+    return any(value.shape[axis] > 1 for axis in axes)
 
 
 def _record(
@@ -195,23 +204,22 @@ def _record(
     unit_axis: int = 0,
 ) -> torch.Tensor:
     """Write down a layer and give the ids of its units; a weight that is used again has the same units again."""
-    from weightatlas.anatomy.channel_walk import Read
-
     walk = call.walk
     layer, tensor = _layer(call, weight)
-    before = _before(walk.reads, tensor, inputs, units, unit_axis)
+    key = (weight.tensor or "", weight.first_row)
+    before = _before(walk.reads, key, inputs, units, unit_axis)
     if before is not None:
         walk.nodes.merge(before.inputs, inputs)
         inputs = before.inputs
     outputs = walk.nodes.fresh(units) if before is None else before.outputs
     place = (int(kernel[0]), int(kernel[1]))
-    walk.reads.append(Read(layer, tensor, inputs, outputs, groups, place, unit_axis, call.step))
+    walk.reads.append(Read(layer, tensor, inputs, outputs, groups, place, unit_axis, call.step, key))
     return outputs
 
 
-def _before(reads: list[Read], tensor: str, inputs: torch.Tensor, units: int, unit_axis: int) -> Read | None:
+def _before(reads: list[Read], key: tuple[str, int], inputs: torch.Tensor, units: int, unit_axis: int) -> Read | None:
     for read in reads:
-        same = tensor and read.tensor == tensor and read.unit_axis == unit_axis
+        same = key[0] and read.key == key and read.unit_axis == unit_axis
         if same and len(read.inputs) == len(inputs) and len(read.outputs) == units:
             return read
     return None
@@ -220,7 +228,9 @@ def _before(reads: list[Read], tensor: str, inputs: torch.Tensor, units: int, un
 def _layer(call: Call, weight: Constant) -> tuple[str, str]:
     """The module path of a weight, and its name where it is used as it is stored."""
     if weight.tensor is not None:
-        return weight.tensor.rpartition(".")[0] or weight.tensor, weight.tensor
+        names = call.walk.aliases.get(weight.tensor, (weight.tensor,))
+        name = next((one for one in names if one.rpartition(".")[0] == call.path), weight.tensor)
+        return name.rpartition(".")[0] or name, name
     first = min(weight.parameters, default="")
     return call.path or first.rpartition(".")[0] or first or call.node.name, ""
 

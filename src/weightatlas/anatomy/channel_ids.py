@@ -48,14 +48,17 @@ class Constant:
     Attributes:
         shape: of the value.
         parameters: names of the parameters that it is made of.
-        tensor: the one that it is, but for the order of its axes; None where it was computed.
+        tensor: the one that it is, but for the order of its axes, or whose first rows it lacks; None where it was
+            computed.
         axes: for each axis of the value, that of `tensor`.
+        first_row: of `tensor`, that it begins with.
     """
 
     shape: tuple[int, ...]
     parameters: frozenset[str] = frozenset()
     tensor: str | None = None
     axes: tuple[int, ...] = ()
+    first_row: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -134,4 +137,19 @@ class Nodes:
 
 def broadcast(values: Sequence[Channels]) -> list[torch.Tensor]:
     """The ids of several values, each with the axes that broadcasting gives it, at one common shape."""
-    return list(torch.broadcast_tensors(*(value.ids for value in values)))
+    shape: tuple[int, ...] = ()
+    for value in values:
+        shape = shape_of_both(shape, tuple(value.ids.shape))
+    return [value.ids.expand(shape) for value in values]
+
+
+def shape_of_both(first: Sequence[int], second: Sequence[int]) -> tuple[int, ...]:
+    """The shape that two values have when they meet element by element.
+
+    Example:
+        >>> shape_of_both((2, 1, 4), (3, 1))
+        (2, 3, 4)
+    """
+    axes = max(len(first), len(second))
+    padded = ((1,) * (axes - len(shape)) + tuple(shape) for shape in (first, second))
+    return tuple(theirs if ours == 1 else ours for ours, theirs in zip(*padded, strict=True))

@@ -9,6 +9,7 @@ from torch import fx
 from torch.nn import functional
 
 from weightatlas.anatomy.channel_ids import Channels, Constant, Unfollowed, Value, compact
+from weightatlas.anatomy.channel_records import Joint
 from weightatlas.anatomy.channel_rules import kept
 
 if TYPE_CHECKING:
@@ -24,9 +25,7 @@ def move(call: Call) -> Result:
     values = [value for value in call.values() if not isinstance(value, Constant)]
     value = next((one for one in values if isinstance(one, Channels)), values[0])
     if isinstance(value, Unfollowed):
-        return [
-            call.lost(operator=value.operator, kind=value.kind, output=place) for place in range(len(call.shapes))
-        ]
+        return [call.lost(operator=value.operator, kind=value.kind, output=place) for place in range(len(call.shapes))]
     if not value.varying:
         return [call.channels(value.ids.reshape([1] * len(shape)), output=n) for n, shape in enumerate(call.shapes)]
     try:
@@ -81,8 +80,6 @@ def _constant(call: Call, node: fx.Node, one: Constant, value: Channels) -> torc
 
 def concatenate(call: Call) -> Result:
     """Side by side along the axis of channels, or one after the other along another axis."""
-    from weightatlas.anatomy.channel_walk import Joint
-
     parts = call.values()
     stacked = call.name == "stack"
     axis = int(call.arguments.get("dim", 0) or 0) % len(call.shape)
@@ -144,6 +141,32 @@ def pad(call: Call) -> Result:
     return call.channels(torch.where(ids < 0, fresh, ids))
 
 
+def write(call: Call) -> Result:
+    """One value with another written into a part of it."""
+    base, part = call.values()[:2]
+    axis = int(call.arguments.get("dim", 0)) % len(call.shape)
+    arguments = call.node.args[2:], call.node.kwargs
+    if isinstance(base, Channels) and isinstance(part, Channels):
+        ids = call.node.target(base.expanded(), part.expanded(), *arguments[0], **arguments[1])  # type: ignore[operator]
+        return call.channels(compact(ids))
+    if isinstance(base, Channels) and isinstance(part, Constant) and axis not in base.varying:
+        return kept(call, base)
+    if isinstance(base, Constant) and isinstance(part, Channels) and call.name == "slice_scatter":
+        if axis not in part.varying:
+            return kept(call, part)
+        shape = [1] * len(call.shape)
+        shape[axis] = call.shape[axis]
+        fresh = call.walk.nodes.fresh(call.shape[axis]).reshape(shape).expand(call.shape)
+        ids = call.node.target(fresh, part.expanded(), *arguments[0], **arguments[1])  # type: ignore[operator]
+        return call.channels(compact(ids))
+    return call.lost()
+
+
+def copy(call: Call) -> Result:
+    """The second value in place of the first."""
+    return kept(call, call.values()[-1])
+
+
 _MOVING: Final = (
     "view", "reshape", "_unsafe_view", "view_as", "reshape_as", "flatten", "unflatten", "squeeze", "unsqueeze",
     "expand", "expand_as", "permute", "transpose", "t", "numpy_T", "matrix_H", "mT", "swapaxes", "swapdims", "movedim",
@@ -156,5 +179,7 @@ MOVES: Final[Mapping[str, Callable[[Call], Result]]] = {
     **dict.fromkeys(_MOVING, move),
     **dict.fromkeys(("cat", "concat", "concatenate", "stack"), concatenate),
     **dict.fromkeys(("pad", "constant_pad_nd"), pad),
+    **dict.fromkeys(("slice_scatter", "select_scatter"), write),
+    "copy": copy,
 }
 """By the operator's name in torch's `aten`, without the underscore of those that work in place."""

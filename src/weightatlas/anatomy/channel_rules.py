@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 import torch
 
-from weightatlas.anatomy.channel_ids import Channels, Constant, Unfollowed, Value, broadcast
+from weightatlas.anatomy.channel_ids import Channels, Constant, Unfollowed, Value, broadcast, compact, shape_of_both
+from weightatlas.anatomy.channel_records import Joint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -67,9 +68,9 @@ def join(call: Call) -> Result:
         return call.lost(operator=scores.operator, kind=scores.kind)
     if not known:
         return kept(call, unknown[0])
-    for value in unknown:
-        if _as_large(value, known[0]) and call.name in {"add", "sub", "rsub"} and value.operator != "input":
-            call.walk.note(f"what {call.path or 'the model'} adds to its channels is not followed ({value.operator})")
+    for lost in unknown:
+        if _as_large(lost, known[0]) and call.name in {"add", "sub", "rsub"} and lost.operator != "input":
+            call.walk.note(f"what {call.path or 'the model'} adds to its channels is not followed ({lost.operator})")
     together = known[0]
     for value in known[1:]:
         joined = _joined(call, together, value)
@@ -89,15 +90,9 @@ def _joined(call: Call, first: Channels, second: Channels) -> Channels | None:
     left, right = broadcast([first, second])
     call.walk.nodes.merge(left, right)
     ids = torch.maximum(left, right)  # the later units: those of a block and not of the stream it adds to
-    shape = torch.broadcast_shapes(first.shape, second.shape)
-    call.walk.sums.append(_joint(call, (first, second), ids))
-    return Channels(ids, tuple(shape), call.step)
-
-
-def _joint(call: Call, parts: tuple[Value, ...], ids: torch.Tensor) -> object:
-    from weightatlas.anatomy.channel_walk import Joint
-
-    return Joint(call.step, parts, ids)
+    shape = shape_of_both(first.shape, second.shape)
+    call.walk.sums.append(Joint(call.step, (first, second), ids))
+    return Channels(ids, shape, call.step)
 
 
 def _lone(first: Channels, second: Channels) -> Channels | None:
@@ -162,10 +157,8 @@ def halve(call: Call) -> Result:
     if not isinstance(value, Channels):
         return kept(call, value)
     halves = value.expanded().chunk(2, dim=int(call.arguments.get("dim", -1)))
-    from weightatlas.anatomy.channel_ids import compact
-
     first, second = (compact(half) for half in halves)
-    left, right = torch.broadcast_tensors(second, first)
+    left, right = second.expand_as(first), first
     call.walk.gates.append(torch.unique(torch.stack([left.reshape(-1), right.reshape(-1)], dim=1), dim=0))
     return call.channels(first)
 
@@ -189,8 +182,8 @@ _KEEPING: Final = (
     "softmax", "_softmax", "log_softmax", "_log_softmax", "cumsum", "prelu", "rrelu", "triu", "tril", "bernoulli",
     "reflection_pad1d", "reflection_pad2d", "reflection_pad3d", "replication_pad1d", "replication_pad2d",
     "replication_pad3d", "grid_sampler", "grid_sampler_2d", "nan_to_num", "masked_fill", "pow", "threshold",
-    "hardswish", "hardsigmoid", "hardtanh", "relu6", "leaky_relu", "elu", "celu", "selu", "mish", "softplus", "log_sigmoid",
-    "softsign", "logit", "clip", "square", "float_power", "softshrink", "hardshrink", "local_response_norm",
+    "hardswish", "hardsigmoid", "hardtanh", "relu6", "leaky_relu", "elu", "celu", "selu", "mish", "softplus",
+    "log_sigmoid", "softsign", "logit", "clip", "square", "float_power", "softshrink", "hardshrink",
 )  # fmt: skip
 _REDUCING: Final = (
     "mean", "sum", "amax", "amin", "max", "min", "prod", "var", "std", "norm", "linalg_vector_norm", "logsumexp",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import fx
 
+from weightatlas.anatomy.channel_constants import constants
 from weightatlas.anatomy.channel_contractions import CONTRACTIONS
 from weightatlas.anatomy.channel_ids import Channels, Constant, Nodes, Unfollowed, Value
 from weightatlas.anatomy.channel_moves import MOVES
@@ -18,53 +19,10 @@ from weightatlas.anatomy.graph_inputs import input_axes
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from weightatlas.anatomy.channel_records import Joint, Read
     from weightatlas.anatomy.exporting import Exported
 
 _SUBGRAPHS = ("wrap_with_set_grad_enabled", "wrap_with_autocast", "hints_wrapper")
-
-
-@dataclass(slots=True, eq=False)
-class Read:
-    """A layer that reads channels: one weight, at one place of the graph.
-
-    Attributes:
-        layer: module path.
-        tensor: name of its weight; empty where the weight is computed.
-        inputs: ids of what it reads, in the order of the weight's input axis.
-        outputs: ids of its units.
-        groups: of a grouped convolution.
-        kernel: height and width, 1 for what has none.
-        unit_axis: which axis of the weight counts units.
-        step: where it stands in the order of operators.
-        norm: the batch norm right behind it.
-    """
-
-    layer: str
-    tensor: str
-    inputs: torch.Tensor
-    outputs: torch.Tensor
-    groups: int
-    kernel: tuple[int, int]
-    unit_axis: int
-    step: int
-    norm: str | None = None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Joint:
-    """Two or more values that one operator joins.
-
-    Attributes:
-        step: the operator.
-        parts: the values.
-        ids: of the result, compact.
-        axis: along which they are joined, for a concatenation.
-    """
-
-    step: int
-    parts: tuple[Value, ...]
-    ids: torch.Tensor
-    axis: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -87,6 +45,7 @@ class Walk:
     """
 
     state: Mapping[str, Any]
+    aliases: Mapping[str, tuple[str, ...]]
     nodes: Nodes = field(default_factory=Nodes)
     reads: list[Read] = field(default_factory=list)
     operators: list[str] = field(default_factory=list)
@@ -150,12 +109,10 @@ class Call:
 
 def walk_graph(exported: Exported) -> Walk:
     """Follow the channels of a model through its graph."""
-    walk = Walk(exported.state)
+    walk = Walk(exported.state, exported.aliases)
     graph = exported.module.graph
-    values: list[Any] = []
     axes = input_axes(graph, exported.inputs)
-    for node in graph.find_nodes(op="placeholder"):
-        values.append(_given(walk, exported, node, axes.get(node.name)))
+    values = [_given(walk, exported, node, axes.get(node.name)) for node in graph.find_nodes(op="placeholder")]
     walk.results = list(_values(_run(walk, exported.module, values)))
     return walk
 
@@ -192,7 +149,7 @@ def _run(walk: Walk, module: fx.GraphModule, given: Sequence[Any]) -> Any:  # no
         elif node.op == "output":
             return fx.node.map_arg(node.args[0], known.__getitem__)
         else:
-            known[node] = _called(walk, module, node, known)
+            known[node] = _called(walk, node, known)
             _behind(walk, node, known, users)
     return None
 
@@ -202,9 +159,9 @@ def _attribute(module: fx.GraphModule, target: str) -> Any:  # noqa: ANN401
     return Constant(tuple(found.shape)) if isinstance(found, torch.Tensor) else found
 
 
-def _called(walk: Walk, module: fx.GraphModule, node: fx.Node, known: dict[fx.Node, Any]) -> Any:  # noqa: ANN401
-    arguments = fx.node.map_arg(node.args, known.__getitem__)
-    named = fx.node.map_arg(node.kwargs, known.__getitem__)
+def _called(walk: Walk, node: fx.Node, known: dict[fx.Node, Any]) -> Any:  # noqa: ANN401
+    arguments: tuple[Any, ...] = fx.node.map_arg(node.args, known.__getitem__)
+    named: dict[str, Any] = fx.node.map_arg(node.kwargs, known.__getitem__)
     if node.target is operator.getitem:
         whole, index = arguments
         return whole[index] if isinstance(whole, list | tuple) else whole
@@ -217,7 +174,7 @@ def _called(walk: Walk, module: fx.GraphModule, node: fx.Node, known: dict[fx.No
     if not shapes:
         return None
     if all(isinstance(value, Constant) for value in values) and name not in {"embedding", "embedding_bag"}:
-        return _constants(name, node, values, shapes)
+        return constants(name, node, values, shapes)
     step = _step(walk, node, name, values)
     call = Call(walk, node, name, step, _bound(node.target, arguments, named), shapes)
     return _answer(call)
@@ -228,38 +185,18 @@ def _answer(call: Call) -> Any:  # noqa: ANN401 - one value or several
     target = call.node.target
     if rule is None and torch.Tag.pointwise in getattr(target, "tags", ()):
         rule = pointwise
-    found = rule(call) if rule else call.lost()
+    found = rule(call) if rule else _unknown(call)
     if len(call.shapes) == 1 and not isinstance(call.node.meta["val"], list | tuple):
         return found[0] if isinstance(found, list) else found
     several = found if isinstance(found, list) else [found]
     return [*several, *(call.lost(output=place) for place in range(len(several), len(call.shapes)))]
 
 
-def _constants(name: str, node: fx.Node, values: list[Value], shapes: tuple[tuple[int, ...], ...]) -> Any:  # noqa: ANN401
-    """What is computed from parameters and constants alone; a parameter with its axes in another order stays itself."""
-    parameters = frozenset[str]().union(*(value.parameters for value in values if isinstance(value, Constant)))
-    tensor, axes = None, ()
-    if len(values) == 1 and isinstance(values[0], Constant) and values[0].tensor is not None:
-        order = _order(name, node, len(values[0].shape))
-        if order is not None:
-            tensor, axes = values[0].tensor, tuple(values[0].axes[axis] for axis in order)
-    made = [Constant(shape, parameters, tensor, axes) for shape in shapes]
-    return made if isinstance(node.meta["val"], list | tuple) else made[0]
-
-
-_SAME = {"detach", "clone", "alias", "contiguous", "to", "_to_copy", "lift_fresh_copy", "type_as"}
-_TURNS = {"t", "transpose", "permute", "numpy_T", "swapaxes", "swapdims", "movedim", "moveaxis"}
-
-
-def _order(name: str, node: fx.Node, axes: int) -> list[int] | None:
-    """Which axis of its argument each axis of an operator's answer is, if it only orders them."""
-    if name in _SAME:
-        return list(range(axes))
-    if name not in _TURNS or not callable(node.target):
-        return None
-    lengths = list(range(2, 2 + axes))
-    turned = node.target(torch.empty(lengths, device="meta"), *node.args[1:], **node.kwargs)
-    return [lengths.index(length) for length in turned.shape]
+def _unknown(call: Call) -> Value:
+    """What an operator without a rule gives; what was lost before keeps the name of what lost it."""
+    values = call.values()
+    before = next((one.operator for one in values if isinstance(one, Unfollowed) and one.operator != "input"), None)
+    return call.lost(operator=None if any(isinstance(one, Channels) for one in values) else before)
 
 
 def _behind(walk: Walk, node: fx.Node, known: dict[fx.Node, Any], users: dict[fx.Node, int]) -> None:
@@ -268,7 +205,7 @@ def _behind(walk: Walk, node: fx.Node, known: dict[fx.Node, Any], users: dict[fx
         return
     source = node.args[0]
     value = known.get(source) if isinstance(source, fx.Node) else None
-    if not isinstance(value, Channels) or users.get(source) != 1:
+    if not isinstance(source, fx.Node) or not isinstance(value, Channels) or users.get(source) != 1:
         return
     read = next((one for one in reversed(walk.reads) if one.step == value.step), None)
     if read is not None:

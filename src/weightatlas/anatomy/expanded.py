@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 MEMORY: Final = 2**28
 """Bytes that gradients of one chunk of units may take at their widest."""
 
+LIMIT: Final = 2**30
+"""Bytes that all kernels together may take."""
+
 _READING: Final = ("conv", "linear", "mm", "matmul", "einsum", "embedding", "bmm")
 
 
@@ -80,13 +83,14 @@ def expanded_weights(
         crop: side of the kernel; None cuts nothing but zeros.
 
     Raises:
-        SourceError: no such layer is called, or `layer` does not depend on `onto`.
+        SourceError: no such layer is called, `layer` does not depend on `onto`, or the kernels would take more than
+            1 GiB.
         ValueError: a unit is out of range, or `crop` is below 1.
 
-    **Source:** Visualizing Weights (Voss and others, Distill 2021), "expanded weights": ReLU to identity, max pooling to
-    average pooling, the gradient of the centre unit. Lucid computes it unit by unit on an image of 224; ours takes all
-    units of a chunk at once. The product is exact on linear paths, and otherwise the expected gradient up to a factor
-    if units fire independently with equal probability.
+    **Source:** Visualizing Weights (Voss and others, Distill 2021), "expanded weights": ReLU to identity, max pooling
+    to average pooling, the gradient of the centre unit. Lucid computes it unit by unit on an image of 224; ours takes
+    all units of a chunk at once, on images as large as the example. The product is exact on linear paths, and otherwise
+    the expected gradient up to a factor if units fire independently with equal probability.
 
     Example:
         >>> from torch import nn
@@ -110,13 +114,14 @@ def expanded_weights(
     if run.origin.ndim > 4:
         raise SourceError(onto or "the input", "it has more than two axes of positions", "name another layer as onto")
     chosen = np.arange(len(answer)) if units is None else np.asarray(units, np.int64)
-    if chosen.size and (chosen.min() < 0 or chosen.max() >= len(answer)):
-        message = f"units must be 0 to {len(answer) - 1}, not {chosen.min()} to {chosen.max()}"
+    if not chosen.size or chosen.min() < 0 or chosen.max() >= len(answer):
+        given = f"{chosen.min()} to {chosen.max()}" if chosen.size else "none"
+        message = f"units must be 0 to {len(answer) - 1}, one or more, not {given}"
         raise ValueError(message)
-    chunk = max(1, min(len(chosen), MEMORY // (4 * run.largest)))
-    pieces = [
-        _gradients(answer, run.origin, chosen[first : first + chunk], axis) for first in range(0, len(chosen), chunk)
-    ]
+    pieces: list[_Piece] = []
+    for part in _chunks(chosen, MEMORY // (4 * run.largest)):
+        pieces.append(_gradients(answer, run.origin, part, axis))
+        _check_size(layer, len(chosen), pieces[0])
     weight, box, notes = _together(pieces, crop)
     return ExpandedWeights(
         weight=weight.float(),
@@ -143,6 +148,7 @@ def _given(exported: Exported) -> list[Any]:
 
 
 def _input_of(exported: Exported, model: nn.Module) -> fx.Node:
+    node: fx.Node
     for node in exported.module.graph.find_nodes(op="placeholder"):
         value = node.meta.get("val")
         if node.name in exported.inputs and isinstance(value, torch.Tensor) and value.is_floating_point():
@@ -153,7 +159,9 @@ def _input_of(exported: Exported, model: nn.Module) -> fx.Node:
 
 def _output_of(exported: Exported, path: str, model: nn.Module) -> fx.Node:
     """What a module gives: the last operator that is called within it, else the one that reads its weight."""
-    found = None
+    found: fx.Node | None = None
+    node: fx.Node
+    user: fx.Node
     for node in exported.module.graph.nodes:
         if node.op == "call_function" and isinstance(node.meta.get("val"), torch.Tensor):
             called_in = {str(one[0]) for one in (node.meta.get("nn_module_stack") or {}).values()}
@@ -181,6 +189,19 @@ def _centre(result: torch.Tensor, node: fx.Node) -> torch.Tensor:
     while maps.ndim > 1:
         maps = maps.select(-1, maps.shape[-1] // 2)
     return maps
+
+
+def _chunks(units: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
+    """Units in runs of bounded size; the first alone, so that what would be too large is seen at once."""
+    size = max(1, size)
+    return [units[:1], *(units[first : first + size] for first in range(1, len(units), size))]
+
+
+def _check_size(layer: str, units: int, piece: _Piece) -> None:
+    needed = 4 * units * piece.part.numel() // max(1, len(piece.part))
+    if needed > LIMIT:
+        problem = f"the kernels of its {units} units would take {needed / 2**30:.1f} GiB"
+        raise SourceError(layer, problem, "name fewer units, smaller inputs, or a later layer as onto")
 
 
 class _Piece(NamedTuple):

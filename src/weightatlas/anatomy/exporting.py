@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import logging
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import torch
-from torch import nn
+from torch import fx, nn
 
 from weightatlas.errors import SourceError
-
-if TYPE_CHECKING:
-    from torch import fx
 
 Example = torch.Tensor | Sequence[Any] | Mapping[str, Any]
 """What a model is called with: one tensor, its arguments, or its arguments by name."""
 
+_FACTORY: Final = re.compile(r"::new_|_like$")
 _REMEDY: Final = "give inputs that it runs on, or a model whose forward() torch.export can follow"
 
 
@@ -29,9 +28,11 @@ class Exported:
     """A model's graph and what stands behind the graph's inputs.
 
     Attributes:
-        module: the graph, of torch's operators as the model calls them (no decompositions).
+        module: the graph, of torch's operators as the model calls them; where it writes into parts of values, as they
+            are without that.
         names: for each input that is a parameter or a buffer, its name in the state dict.
         parameters: those of these names that are parameters.
+        aliases: for each parameter that has several names, all of them.
         state: for each input that is a parameter, a buffer or a constant, its value.
         inputs: the inputs of the graph that are the model's own.
         example: the tensors among what the model was called with, in the order of `inputs`.
@@ -40,6 +41,7 @@ class Exported:
     module: fx.GraphModule
     names: Mapping[str, str]
     parameters: frozenset[str]
+    aliases: Mapping[str, tuple[str, ...]]
     state: Mapping[str, Any]
     inputs: tuple[str, ...]
     example: tuple[Any, ...]
@@ -59,6 +61,8 @@ def export_graph(model: nn.Module, example: Example) -> Exported:
     with _evaluating(model), _quiet(), torch.no_grad():
         try:
             program = torch.export.export(model, arguments, named, strict=False)
+            if _writes_into_parts(program.graph_module.graph, frozenset(program.graph_signature.user_inputs)):
+                program = program.run_decompositions({})  # each write becomes a value of its own
         except Exception as error:  # the model's own code may fail in any way
             lines = str(error).strip().splitlines() or [""]
             problem = f"cannot be exported ({type(error).__name__}: {lines[0][:200]})"
@@ -73,6 +77,7 @@ def export_graph(model: nn.Module, example: Example) -> Exported:
         program.graph_module,
         MappingProxyType(names),
         frozenset(signature.inputs_to_parameters.values()),
+        MappingProxyType(_aliases(model)),
         MappingProxyType(state),
         tuple(str(name) for name in signature.user_inputs),
         tuple(flat),
@@ -91,6 +96,37 @@ def arguments_of(example: Example) -> tuple[tuple[Any, ...], dict[str, Any]]:
     if isinstance(example, Mapping):
         return (), dict(example)
     return tuple(example), {}
+
+
+def _aliases(model: nn.Module) -> dict[str, tuple[str, ...]]:
+    """The names of every parameter that has several."""
+    names: dict[int, list[str]] = {}
+    for name, one in model.named_parameters(remove_duplicate=False):
+        names.setdefault(id(one), []).append(name)
+    return {name: tuple(several) for several in names.values() if len(several) > 1 for name in several}
+
+
+def _writes_into_parts(graph: fx.Graph, inputs: frozenset[Any]) -> bool:
+    """Whether what depends on the input is written into a part of another value, which then changes unseen."""
+    depending: set[fx.Node] = set()
+    node: fx.Node
+    for node in graph.nodes:
+        schema = getattr(node.target, "_schema", None)
+        takes_shape_only = schema is not None and _FACTORY.search(schema.name) is not None
+        if node.name in inputs or not (takes_shape_only or depending.isdisjoint(node.all_input_nodes)):
+            depending.add(node)
+        writes = schema is not None and schema.name.endswith("_") and not schema.name.endswith("__")
+        if writes and node in depending and (not node.users or _shares_memory(node.args[0])):
+            return True
+    return False
+
+
+def _shares_memory(value: object) -> bool:
+    """Whether a value is a view of another one that is used elsewhere too."""
+    schema = getattr(getattr(value, "target", None), "_schema", None)
+    aliases = schema is not None and any(one.alias_info is not None for one in schema.returns)
+    sources = value.all_input_nodes if isinstance(value, fx.Node) and aliases else []
+    return any(len(source.users) > 1 or _shares_memory(source) for source in sources[:1])
 
 
 @contextmanager

@@ -33,6 +33,8 @@ class FlowLayer:
         kernel: height and width of its kernels; (1, 1) for a matrix.
         unit_axis: the axis of the weight that counts units: 0, or 1 for transposed convolutions, embeddings and
             matrices that are stored as (in, out).
+        first_row: the first of the weight's units that the layer has; above 0 where a module cuts its weight into parts
+            and uses each on its own.
     """
 
     layer: str
@@ -43,6 +45,7 @@ class FlowLayer:
     norm: str | None
     kernel: tuple[int, int]
     unit_axis: int
+    first_row: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,7 +55,7 @@ class ChannelFlow:
     Attributes:
         nodes: how many there are; ids run from 0 in the order of execution.
         layers: in order of execution; one that is called twice stands twice, with the same nodes.
-        inputs: int64, nodes of the model's input channels.
+        inputs: int64, the node of each of the model's input channels, in order.
         outputs: int64, nodes of what the model gives.
         gates: int64 (pairs, 2), a node and one that is multiplied by it, unit by unit.
         notes: what could not be followed, a sentence each.
@@ -74,12 +77,12 @@ def channel_flow(model: torch.nn.Module, example_inputs: Example) -> ChannelFlow
 
     - a layer makes fresh nodes; a depthwise convolution too, whose unit c reads channel c;
     - activations, norms, pools and whatever treats channels alike keep them;
-    - an operator that only moves values (views, permutations, slices, shuffles, repetitions) moves the nodes; flattening
-      repeats a channel's node for each position;
+    - an operator that only moves values (views, permutations, slices, shuffles, repetitions) moves the nodes;
+      flattening repeats a channel's node for each position;
     - a sum makes the nodes of both sides one, unit by unit (union-find), so that a residual stream has one set;
     - a concatenation lays them side by side;
-    - a product keeps the nodes of what is scaled: a gate's stay apart and stand in `gates`. What is scaled is the larger
-      value, else the one that no activation made, else the first;
+    - a product keeps the nodes of what is scaled: a gate's stay apart and stand in `gates`. What is scaled is the
+      larger value, else the one that no activation made, else the first;
     - attention keeps the nodes of its values;
     - what is read by the same weights at two positions is one node.
 
@@ -120,6 +123,7 @@ def flow_of(walk: Walk) -> ChannelFlow:
             norm=read.norm,
             kernel=read.kernel,
             unit_axis=read.unit_axis,
+            first_row=read.key[1],
         )
         for read in walk.reads
     )
@@ -127,13 +131,15 @@ def flow_of(walk: Walk) -> ChannelFlow:
     return ChannelFlow(
         nodes=int(numbers.max()) + 1 if len(numbers) else 0,
         layers=layers,
-        inputs=_unique(numbers, walk.inputs),
-        outputs=_unique(numbers, results),
+        inputs=numbers[_flat(walk.inputs)],
+        outputs=np.unique(numbers[_flat(results)]),
         gates=np.unique(numbers[torch.cat([*walk.gates, torch.zeros((0, 2), dtype=torch.long)]).numpy()], axis=0),
         notes=tuple(walk.notes),
     )
 
 
-def _unique(numbers: NDArray[np.int64], ids: list[torch.Tensor]) -> NDArray[np.int64]:
-    together = torch.cat([*(one.reshape(-1) for one in ids), torch.zeros(0, dtype=torch.long)])
-    return np.unique(numbers[together.numpy()])
+def _flat(ids: list[torch.Tensor]) -> NDArray[np.int64]:
+    together: NDArray[np.int64] = torch.cat(
+        [*(one.reshape(-1) for one in ids), torch.zeros(0, dtype=torch.long)]
+    ).numpy()
+    return together

@@ -12,7 +12,7 @@ from weightatlas.anatomy.branch_types import Branch, Branching
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from weightatlas.anatomy.channel_walk import Read
+    from weightatlas.anatomy.channel_records import Read
     from weightatlas.anatomy.layers import Layer
     from weightatlas.anatomy.paths import Paths
 

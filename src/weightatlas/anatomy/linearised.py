@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 from torch import fx
 
+from weightatlas.anatomy.channel_ids import shape_of_both
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -28,6 +30,7 @@ LINEAR: Final = frozenset(
     | {"pixel_unshuffle", "channel_shuffle", "upsample_nearest2d", "upsample_bilinear2d", "upsample_nearest1d"}
     | {"upsample_bicubic2d", "repeat_interleave", "movedim", "swapaxes", "lift_fresh_copy", "getitem", "mul_scalar"}
     | {"reflection_pad2d", "replication_pad2d", "reflection_pad1d", "replication_pad1d", "detach"}
+    | {"slice_scatter", "select_scatter", "copy"}
 )
 """Operators that are linear in what depends on the start, or are made so here without a loss (norms, biases)."""
 
@@ -130,8 +133,8 @@ def _without_bias(run: Linearised, node: fx.Node, bound: dict[str, Any]) -> Any:
 
 def _product_plus(run: Linearised, node: fx.Node, bound: dict[str, Any]) -> torch.Tensor:
     """A matrix product and what is added to it, where that depends on the start as well."""
-    product = bound["mat1"] @ bound["mat2"]
-    return bound["self"] + product if run.depends(node.args[0]) else product
+    product: torch.Tensor = bound["mat1"] @ bound["mat2"]
+    return product.add(bound["self"]) if run.depends(node.args[0]) else product
 
 
 def _average(run: Linearised, node: fx.Node, bound: dict[str, Any]) -> Any:  # noqa: ANN401
@@ -172,7 +175,7 @@ def _many(value: Any, axes: int) -> list[int]:  # noqa: ANN401
     return listed * axes if len(listed) == 1 else listed
 
 
-def _scaled(run: Linearised, node: fx.Node, bound: dict[str, Any]) -> Any:  # noqa: ANN401, ARG001 - one of several
+def _scaled(run: Linearised, node: fx.Node, bound: dict[str, Any]) -> Any:  # noqa: ANN401 - one of several
     """Batch norm in evaluation mode without its shift."""
     x = bound["input"]
     if bound["running_var"] is None:
@@ -181,25 +184,26 @@ def _scaled(run: Linearised, node: fx.Node, bound: dict[str, Any]) -> Any:  # no
     scale = (bound["running_var"] + bound["eps"]).rsqrt()
     if bound["weight"] is not None:
         scale = scale * bound["weight"]
-    return x * scale.reshape(1, -1, *[1] * (x.ndim - 2))
+    x = x * scale.reshape(1, -1, *[1] * (x.ndim - 2))
+    return (x, None, None) if "native" in operator_name(node.target) else x
 
 
 def _centred(run: Linearised, node: fx.Node, bound: dict[str, Any]) -> torch.Tensor:
     """A layer norm without its division, which depends on the example, and without its shift."""
     run.replaced[operator_name(node.target)] = None
-    x = bound["input"]
+    x: torch.Tensor = bound["input"]
     axes = tuple(range(-len(bound["normalized_shape"]), 0))
     if "rms" not in operator_name(node.target):
         x = x - x.mean(axes, keepdim=True)
-    return x if bound["weight"] is None else x * bound["weight"]
+    return x if bound["weight"] is None else x.mul(bound["weight"])
 
 
-def _group_centred(run: Linearised, node: fx.Node, bound: dict[str, Any]) -> torch.Tensor:
+def _group_centred(run: Linearised, node: fx.Node, bound: dict[str, Any]) -> torch.Tensor:  # noqa: ARG001
     run.replaced["group_norm"] = None
-    x = bound["input"]
+    x: torch.Tensor = bound["input"]
     grouped = x.reshape(x.shape[0], bound["num_groups"], -1)
     x = (grouped - grouped.mean(2, keepdim=True)).reshape(x.shape)
-    return x if bound["weight"] is None else x * bound["weight"].reshape(1, -1, *[1] * (x.ndim - 2))
+    return x if bound["weight"] is None else x.mul(bound["weight"].reshape(1, -1, *[1] * (x.ndim - 2)))
 
 
 def _times(run: Linearised, node: fx.Node, bound: dict[str, Any]) -> Any:  # noqa: ANN401
@@ -210,11 +214,11 @@ def _times(run: Linearised, node: fx.Node, bound: dict[str, Any]) -> Any:  # noq
     run.replaced["gate"] = None
     left, right = bound["self"], bound["other"]
     if operator_name(node.target) == "div":
-        return left.expand(torch.broadcast_shapes(left.shape, right.shape))
+        return left.expand(shape_of_both(left.shape, right.shape))
     gates = [_is_gate(one) for one in (first, second)]
     second_is_gate = left.numel() > right.numel() or (left.numel() == right.numel() and not (gates[0] > gates[1]))
     kept = left if second_is_gate else right
-    return kept.expand(torch.broadcast_shapes(left.shape, right.shape))
+    return kept.expand(shape_of_both(left.shape, right.shape))
 
 
 def _is_gate(node: object) -> bool:
@@ -249,10 +253,9 @@ _STAND_INS: Final[Mapping[str, Callable[[Linearised, fx.Node, dict[str, Any]], A
     "addmm": _product_plus,
     **dict.fromkeys(("max_pool1d", "max_pool2d", "max_pool3d", "max_pool2d_with_indices"), _average),
     **dict.fromkeys(("adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d"), _average),
-    "batch_norm": _scaled,
+    **dict.fromkeys(("batch_norm", "_native_batch_norm_legit_no_training"), _scaled),
     **dict.fromkeys(("layer_norm", "rms_norm"), _centred),
     "group_norm": _group_centred,
     **dict.fromkeys(("mul", "div"), _times),
 }
 """Operators with a linear stand-in, by their name in torch's `aten`."""
-

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from weightatlas.anatomy.channel_ids import Value
-    from weightatlas.anatomy.channel_walk import Read, Walk
+    from weightatlas.anatomy.channel_records import Read
+    from weightatlas.anatomy.channel_walk import Walk
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,7 +43,7 @@ class Paths:
             ids = read.outputs.numpy()
             first = self._maker[ids] < 0
             self._maker[ids[first]] = index
-            self._row[ids[first]] = np.arange(len(ids))[first]
+            self._row[ids[first]] = np.arange(len(ids))[first] + read.key[1]
             self._made.append(np.unique(self.numbers[ids]))
 
     def until(self, value: Value) -> int:
@@ -59,7 +60,9 @@ class Paths:
     def alone(self, ids: NDArray[np.int64]) -> bool:
         """Whether nothing was added to these channels: one layer has them, and no input."""
         numbers = np.unique(self.numbers[ids])
-        makers = {self.walk.reads[index].tensor or index for index in self._makers(numbers)}
+        makers = {
+            self.walk.reads[index].key if self.walk.reads[index].tensor else index for index in self._makers(numbers)
+        }
         given = [self.numbers[one.numpy()] for one in self.walk.inputs]
         return len(makers) == 1 and not any(np.isin(numbers, one).any() for one in given)
 

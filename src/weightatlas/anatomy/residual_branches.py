@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +16,7 @@ from weightatlas.anatomy.paths import along, bottleneck_of, kernel_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from weightatlas.anatomy.channel_walk import Joint
+    from weightatlas.anatomy.channel_records import Joint
     from weightatlas.anatomy.paths import Origin, Paths
 
 
@@ -46,12 +47,20 @@ def sums_in(paths: Paths) -> list[Branching]:
     for joint in paths.walk.sums:
         for block in _blocks(paths, joint):
             streams.setdefault(block.stream, {}).setdefault(block.hidden.read.step, block)
-    found = []
-    for blocks in streams.values():
-        kept = [block for block in blocks.values() if not block.attention]
-        if len(kept) > 1:
-            found.append(_side_by_side(kept, mlp=len(kept) < len(blocks)))
-    return found
+    kept = [[block for block in blocks.values() if not block.attention] for blocks in streams.values()]
+    found = [
+        _side_by_side(blocks, mlp=len(blocks) < len(all_blocks))
+        for blocks, all_blocks in zip(kept, streams.values(), strict=True)
+        if len(blocks) > 1
+    ]
+    times = Counter(one.layer for one in found)
+    return [replace(one, layer=_extent(one)) if times[one.layer] > 1 else one for one in found]
+
+
+def _extent(branching: Branching) -> str:
+    """A stream by its first and last block, where one module holds several streams."""
+    first, last = (branching.names[place].removeprefix("block ") for place in (0, -1))
+    return f"{branching.layer}.{first}-{last}"
 
 
 def _blocks(paths: Paths, joint: Joint) -> Iterator[_Block]:
@@ -128,13 +137,13 @@ def _heads(paths: Paths, joint: Joint) -> Branching | None:
     axes = [axis for axis, length in enumerate(ids.shape) if length > 1]
     if len(axes) < 2:
         return None
-    heads = np.unique(ids.movedim(axes[-1], -1).reshape(-1, ids.shape[axes[-1]]).numpy(), axis=0)
+    heads = np.unique(ids.movedim(axes[-1], -1).flatten(0, -2).numpy(), axis=0)
     origin = paths.origin(heads.reshape(-1))
     if origin is None or len(heads) < 2 or len(np.unique(heads)) != heads.size:
         return None
-    rows = origin.rows.reshape(heads.shape)
+    width = heads.size // len(heads)
+    rows = origin.rows.reshape(-1, width)
     layer = origin.read.layer
-    width = rows.shape[1]
     branches = tuple(
         Branch(f"head {place + 1}", np.arange(place * width, (place + 1) * width), layer, own, (layer,), (1, 1), None)
         for place, own in enumerate(rows)

@@ -27,6 +27,9 @@ PICTURE: Final = 32
 """Pixels from which an image is a picture, which has a size of its own, and no kernel to magnify."""
 KERNEL: Final = 28
 """Pixels that a kernel is about as wide as on the page, unless the reader wants it larger or smaller."""
+FEW: Final = 64
+KERNEL_OF_FEW: Final = 42
+"""The same where no column has more than `FEW` units."""
 SPECIMENS: Final = 12
 
 
@@ -103,7 +106,8 @@ def _group(group: ColumnGroup, anchor: str) -> GroupView:
         data.append(drawn.data | {"title": column.title, "numbers": _numbers(group, column), "labels": _labels(column)})
     wide, narrow = (across(len(views), most) for most in (ACROSS, ACROSS_NARROW))
     widest = max((column.images.shape[2] for column in group.columns if column.images.size), default=1)
-    base = {"layer": group.layer, "widest": widest, "size": widest if widest >= PICTURE else KERNEL}
+    kernel = KERNEL_OF_FEW if all(len(column.images) <= FEW for column in group.columns) else KERNEL
+    base = {"layer": group.layer, "widest": widest, "size": widest if widest >= PICTURE else kernel}
     return GroupView(group, anchor, tuple(views), wide, narrow, base | {"columns": data})
 
 

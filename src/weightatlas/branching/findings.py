@@ -41,7 +41,9 @@ def branching_findings(survey: BranchingSurvey) -> list[Finding]:
     ]
     if not survey.branchings:
         what, _, why = survey.no_branches.partition(": ")
-        findings.append(Finding(f"{capitalized(what)}.", (why,) if why else (), importance=0.3))
+        findings.append(
+            Finding(f"{capitalized(what)}.", (*([why] if why else []), *survey.notes[:SAID]), importance=0.3)
+        )
     return sorted(findings, key=lambda finding: -finding.importance)
 
 
@@ -85,10 +87,8 @@ def _hidden_findings(survey: BranchingSurvey) -> list[Finding]:
     if not looked:
         return []
     top = [pair for pair in strongest(survey, SAID) if hides(pair)] or strongest(survey, 1)
-    evidence = tuple(
-        f"{printable(pair.layer, limit=30)} → {printable(pair.next_layer, limit=30)} {height(pair):.1f} sd"
-        for pair in top
-    )
+    names = [f"{printable(pair.layer, limit=30)} → {printable(pair.next_layer, limit=30)}" for pair in top]
+    evidence = tuple(f"{name}: {height(pair):.1f} sd over its null" for name, pair in zip(names, top, strict=True))
     found = any(map(hides, looked))
     findings = [Finding(f"{hidden_title(survey)}.", evidence, plate="hidden", importance=0.8 if found else 0.45)]
     following = [(pair, follows(pair)) for pair in looked if hides(pair) and follows(pair)]

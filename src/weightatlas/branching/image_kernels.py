@@ -58,9 +58,8 @@ def image_kernels(weight: torch.Tensor | npt.ArrayLike) -> ImageKernels:
     wide[~finite] = 0.0
     scales = np.abs(wide).max(axis=(1, 2, 3))
     zero = scales == 0.0
-    constant = np.ptp(wide, axis=(1, 2, 3)) == 0.0
-    if wide[0].size == 1:
-        constant[:] = False  # a single number is a size, no constant over pixels
+    # One pixel is no constant over pixels: its colour may still be asked.
+    constant = (np.ptp(wide, axis=(1, 2, 3)) == 0.0) & (wide[0, 0].size > 1)
     reasons = {int(unit): CONSTANT for unit in np.flatnonzero(constant)}
     reasons |= {int(unit): ZERO for unit in np.flatnonzero(zero)}
     reasons |= {int(unit): NOT_FINITE for unit in np.flatnonzero(~finite)}

@@ -44,9 +44,10 @@ class HiddenBranches:
             without connections. The element largest in size is positive.
         right: the same of the second layer, (next_units, axes).
         null: what chance is: "signs" or "shuffled".
-        null_mean: mean of `shares` by chance, where the axes before are as they are, (axes,).
-        null_std: its standard deviation, (axes,).
-        p_values: of each axis, never below that of one before it, (axes,); the first of "raw", which is size, apart.
+        null_mean: mean of `shares` by chance, where the axes before are as they are, (axes,); NaN where no test holds
+            its level.
+        null_std: its standard deviation, likewise.
+        p_values: of each axis, likewise, never below that of one before it.
         row_order: units of the first layer along the first axis.
         column_order: units of the second along it.
         correlations: "chroma" and "frequency" to the rank correlation of every axis with them, where the first layer
@@ -104,9 +105,12 @@ def implicit(
     matrices without branches at 64 x 64, and random signs 5 % of them (`benchmarks/hidden_branches.py`).
 
     An axis after the first is compared with the first axis of the null's matrices, once the axes before it are taken
-    out of them, and its p-value is never below that of one before it (of "raw", from the second on): the first p-value
-    above 5 % ends the list of branches. Neither null covers connections that depend on each other: where units of the
-    first layer are near copies of each other their connections are alike, and that is found as an axis.
+    out of the connections and of those matrices, and its p-value is never below that of one before it: the first
+    p-value above 5 % ends the list of branches. That holds its level for "balanced" with "signs" alone. Otherwise only
+    one axis has a p-value: the first, of "raw" the second.
+
+    Neither null covers connections that depend on each other: where units of the first layer are near copies of each
+    other their connections are alike, and that is found as an axis.
 
     Args:
         first: (units, in, h, w) or (units, in): how many units there are, and what they see.
@@ -153,7 +157,7 @@ def implicit(
     units = _units(first, transposed=transposed_first)
     matrix = connection_sizes(units, second, norm=norm, transposed=transposed_second, group=group)
     found = decompose(matrix, method=method, null=null, count=axes)
-    tests = axis_tests(found.axes, found.draw, shuffles=shuffles, seed=seed, apart=1 if method == "raw" else 0)
+    tests = axis_tests(found.axes, found.draw, shuffles=shuffles, seed=seed, tested=found.tested)
     total = float(np.sum(found.axes.values**2))
     squares = found.axes.values[: found.axes.left.shape[1]] ** 2
     shares = squares / total if total > 0 else np.full(len(squares), np.nan)

@@ -10,8 +10,8 @@ from jaxtyping import Bool, Float64, Int64
 
 Array = np.ndarray
 
-STEPS: Final = 40
-"""Most steps a problem may take. On noise, which is slowest, a hundred raise the explained share by .001."""
+STEPS: Final = 25
+"""Most steps a problem may take. On noise, which is slowest, a hundred raise the explained share by .003."""
 
 CONVERGED: Final = 1e-4
 """A problem is done when a step improves its unexplained share by less than this part of it."""

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float64
 from torch import nn
 
-from weightatlas.branching.preferences import Label, Preferences, family_scores, preferences
+from weightatlas.branching.preferences import Label, Preferences, leads, preferences
 from weightatlas.branching.probing import PROBE, NotReachedError, Place, evaluating, place_of
 from weightatlas.branching.stimuli import arcs, colours, frequency_boundaries, gratings
 from weightatlas.branching.tuning_curves import TuningCurves, tuning_curves
@@ -52,10 +52,12 @@ class LayerResponses:
     Attributes:
         layer: module path.
         labels: "colour", "black-and-white", "curve", "high-low frequency" or "other".
-        scores: of the label, in standard deviations of the unit's answers; NaN for "other".
-        margins: by how much it beats the next best label's score.
+        scores: of the label, in standard deviations of shuffled units above their mean; NaN for "other".
+        margins: the score less the highest of the other three labels.
         family_scores: of the four labels in the order of `preferences.LABELS`, (units, 4).
-        p_values: chance that a unit with shuffled weights scores as high, (units, 4).
+        leads: the preferences themselves, in the same order: the first two from -1 to 1, the others in standard
+            deviations of the unit's own answers, (units, 4).
+        p_values: chance that a unit with shuffled weights has as large a lead, (units, 4).
         tuning: preferred orientation, frequency, hue, curvature and high-low orientation, with the curves.
         extent: diameter of what the units see, pixels.
         size: of the pictures, pixels.
@@ -68,6 +70,7 @@ class LayerResponses:
     scores: Float64[Array, " units"]
     margins: Float64[Array, " units"]
     family_scores: Float64[Array, "units 4"]
+    leads: Float64[Array, "units 4"]
     p_values: Float64[Array, "units 4"]
     tuning: TuningCurves
     extent: float
@@ -163,12 +166,15 @@ def measured_tuning(
     | curve | thin arcs | corners and straight lines |
     | high-low frequency | a fine beside a coarse texture | the fine or the coarse one alone |
 
-    \[ s_f = \frac{\max_{i \in f} r_i - \max_{i \in c(f)} r_i}{\text{sd}_i\, r_i}. \]
+    Colour against grey is asked of energies, \((E_f - E_c) / (E_f + E_c)\) with E the mean of \(\max(r, 0)^2\); shapes
+    of the best answer, \((\max_f r - \max_c r) / \text{sd}\, r\), the standard deviation over everything shown.
 
     **Null.** Units that read the same channels through the same weights in another order: every unit's numbers are
-    shuffled within the unit, as often as gives 400 of a layer. p is (1 + hits) / (1 + shuffled) over these. A unit is
-    labelled with its highest score among those that are positive and have p of 1.25 % at most (5 % over the four), else
-    "other": on random weights at most 5 % of units get a label.
+    shuffled within the unit, as often as gives 400 of a layer. p is (1 + hits) / (1 + shuffled) over these, and a score
+    counts their standard deviations. A unit is labelled where a preference is positive and has p of 1.25 % at most (5 %
+    over the four): with the shape of the higher score, else with colour or black-and-white, else "other". So of units
+    with random weights one in twenty gets a label. Being asked against its own weights in another order, a unit of a
+    network whose every unit prefers the same may count as "other".
 
     Nothing of the model is changed: it runs in evaluation mode, up to the layer asked, and every module's mode is put
     back.
@@ -303,7 +309,7 @@ class _Asker:
                 given.append(answers(middle, stimuli, feed=self.eye, batch=self.batch))
                 shown.append(type(stimuli)(stimuli.images[:0], stimuli.parameters))
         found = _preferences(given, colour=self.eye.channels == 3)
-        silent_units = np.flatnonzero(np.isnan(found.family_scores).all(axis=1))
+        silent_units = np.flatnonzero(np.isnan(found.leads).all(axis=1))
         by_name = {name: (one.parameters, answer.own) for name, one, answer in zip(_NAMES, shown, given, strict=True)}
         return LayerResponses(
             layer=self.name,
@@ -311,6 +317,7 @@ class _Asker:
             scores=found.scores,
             margins=found.margins,
             family_scores=found.family_scores,
+            leads=found.leads,
             p_values=found.p_values,
             tuning=tuning_curves(by_name, silent_units, colour=self.eye.channels == 3),
             extent=place.extent,
@@ -337,21 +344,9 @@ class _Asker:
 
 
 def _preferences(given: Sequence[Answers], *, colour: bool) -> Preferences:
-    """Scores of the layer's units and of shuffled ones, and the labels that follow."""
-    ends = np.cumsum([answer.own.shape[1] for answer in given])
-    places = dict(
-        zip(_NAMES, (np.arange(end - len(a.own[0]), end) for a, end in zip(given, ends, strict=True)), strict=True)
-    )
-    nothing = np.empty(0, dtype=np.int64)
-    coloured = places["coloured"] if colour else nothing
-    families = (
-        (coloured, places["grey"]),
-        (places["grey"] if colour else nothing, coloured),
-        (places["arcs"], places["corners"]),
-        (places["boundaries"], places["textures"]),
-    )
+    """Leads of the layer's units and of shuffled ones, and the labels that follow."""
     own, shuffled = (
-        family_scores(np.concatenate([getattr(answer, kind) for answer in given], axis=1), families)
+        leads({name: getattr(one, kind) for name, one in zip(_NAMES, given, strict=True)}, colour=colour)
         for kind in ("own", "shuffled")
     )
     return preferences(own, shuffled)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Float, Int64
 from scipy.sparse.linalg import LinearOperator, eigsh
 from sklearn.cluster import KMeans
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 if TYPE_CHECKING:
     from weightatlas.branching.adjacency import Adjacency
@@ -53,14 +54,18 @@ def spectral_cut(adjacency: Adjacency, clusters: int, *, seed: int, restarts: in
     if np.count_nonzero(kept) < clusters:
         message = f"{clusters} clusters of {np.count_nonzero(kept)} units with connections; ask for fewer clusters"
         raise ValueError(message)
-    scales = np.zeros(len(degrees))
-    scales[kept] = degrees[kept] ** -0.5
-    vectors = _first_vectors(adjacency, degrees, scales, clusters, seed=seed)
-    places = (vectors * scales[:, None])[kept]
+    vectors = first_vectors(adjacency, clusters, seed=seed)
+    places = vectors[kept] * degrees[kept, None] ** -0.5
     labels = np.full(len(degrees), -1, dtype=np.int64)
-    with threadpool_limits(1):  # threads round in the order they end
+    with _controller().limit(limits=1):  # threads round in the order they end
         labels[kept] = KMeans(clusters, n_init=restarts, random_state=seed).fit(places).labels_
     return Cut(normalised_cut(adjacency, labels), labels)
+
+
+@cache
+def _controller() -> ThreadpoolController:
+    """What sets the threads of all libraries; to find them takes longer than to cluster a small network."""
+    return ThreadpoolController()
 
 
 def normalised_cut(adjacency: Adjacency, labels: Int64[Array, " nodes"]) -> float:
@@ -81,12 +86,14 @@ def normalised_cut(adjacency: Adjacency, labels: Int64[Array, " nodes"]) -> floa
     return float(np.sum(1 - inside[filled] / attached[filled]))
 
 
-def _first_vectors(adjacency: Adjacency, degrees: Array, scales: Array, count: int, *, seed: int) -> Array:
+def first_vectors(adjacency: Adjacency, count: int, *, seed: int) -> Float[Array, "nodes count"]:
     r"""The `count` eigenvectors of \(D^{-1/2} A D^{-1/2}\) of the largest eigenvalues, (nodes, count).
 
     Every component of the graph has one of eigenvalue 1, which is known: \(\sqrt d\) on its nodes. An iteration from
     one vector would find one of them only, so that they are taken out, and what is left is looked for.
     """
+    degrees = adjacency.degrees()
+    scales = np.divide(1, np.sqrt(degrees), out=np.zeros(len(degrees)), where=degrees > 0)
     known = _component_vectors(adjacency.components(), degrees, count)
     left = count - known.shape[1]
     if left == 0:

@@ -16,7 +16,7 @@ from weightatlas.evaluation import open_model
 from weightatlas.evaluation.example import example_inputs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from weightatlas.evaluation import Data
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,7 +44,7 @@ def open_network(
     source: Checkpoint | nn.Module | str | os.PathLike[str],
     *,
     model: nn.Module | str | None = None,
-    data: Iterable[Any] | None = None,
+    data: Data | None = None,
 ) -> Network:
     """Open weights with the model they belong to, if one is named.
 
@@ -55,18 +55,20 @@ def open_network(
     Args:
         source: an open checkpoint, a live model, or anything `open_checkpoint` takes.
         model: what `open_model` takes; the checkpoint is loaded into it. A live model as the source needs none.
-        data: batches whose first example shows what the model takes.
+        data: what `open_data` gives; its first example shows what the model takes.
 
     Raises:
         SourceError: the source or the model cannot be opened, or do not belong together.
     """
-    live = isinstance(source, nn.Module)
-    if model is None and not live:
+    if isinstance(source, nn.Module):
+        module = open_model(source)
+        checkpoint = open_checkpoint(module)
+    elif model is None:
         checkpoint = source if isinstance(source, Checkpoint) else open_checkpoint(source)
         return Network(checkpoint, grouped_branches(checkpoint.layers))
-    module = open_model(source) if live else open_model(model, checkpoint=source)
-    checkpoint = open_checkpoint(module)
-    if not live:
+    else:
+        module = open_model(model, checkpoint=source)
+        checkpoint = open_checkpoint(module)
         checkpoint.source = source.source if isinstance(source, Checkpoint) else os.fspath(source)
     name = model if isinstance(model, str) else None
     try:

@@ -171,6 +171,7 @@ def _grouped_norms(weight: torch.Tensor, read: FlowLayer, norm: Norm) -> Array:
     norms = kernel_norms(weight, norm=norm, transposed=bool(read.unit_axis))
     # Grouped convolutions store what one group reads; transposed ones what one group makes.
     expected = (units // groups, channels) if read.unit_axis else (units, channels // groups)
+    norms = norms[read.first_row :][: expected[0]]  # a module may cut one weight into several layers
     if norms.shape != expected:
         message = f"{read.layer}: its weight joins {norms.shape} units and channels, the model's graph {expected}"
         raise ValueError(message)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 
     from weightatlas.anatomy.flow import ChannelFlow, FlowLayer
     from weightatlas.anatomy.layers import Layer
+
+
+DEPTHWISE: Final = "it is depthwise: each unit reads one, and nothing is shared"
+GROUPED: Final = "it is grouped: its groups are branches already, that nobody need look for"
+"""Why what reads a layer hides no branches."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,7 +78,9 @@ def _pair(
         return Pair("", layer.layer, skipped=reason)
     first = next(iter(made))[0]
     if layer.groups > 1 and layer.groups == len(nodes):
-        return Pair(first, layer.layer, skipped="it is depthwise: each unit reads one, and nothing is shared")
+        return Pair(first, layer.layer, skipped=DEPTHWISE)
+    if layer.groups > 1:
+        return Pair(first, layer.layer, skipped=GROUPED)
     order = np.array([rows[first, node] for node in nodes], dtype=np.int64)
     return Pair(first, layer.layer, order, (axes[first], layer.unit_axis))
 
@@ -92,7 +99,9 @@ def pairs_of_shapes(layers: Sequence[Layer]) -> list[Pair]:
         if before is None:
             pairs.append(Pair("", layer.layer, skipped="it reads the input"))
         elif layer.role == "depthwise":
-            pairs.append(Pair(before.layer, layer.layer, skipped="it is depthwise: each unit reads one"))
+            pairs.append(Pair(before.layer, layer.layer, skipped=DEPTHWISE))
+        elif layer.role == "grouped":
+            pairs.append(Pair(before.layer, layer.layer, skipped=GROUPED))
         else:
             pairs.append(_fitting(before, layer))
         before = layer
@@ -102,8 +111,6 @@ def pairs_of_shapes(layers: Sequence[Layer]) -> list[Pair]:
 def _fitting(before: Layer, layer: Layer) -> Pair:
     units, channels = before.shape[0], layer.shape[1]
     if channels == units:
-        return Pair(before.layer, layer.layer)
-    if layer.role == "grouped" and units % channels == 0:
         return Pair(before.layer, layer.layer)
     if layer.kind == "linear" and before.kind == "convolution" and channels % units == 0:
         return Pair(before.layer, layer.layer, order=np.repeat(np.arange(units), channels // units))

@@ -4,25 +4,32 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from weightatlas.branching import captions
-from weightatlas.branching.charts import orientation_chart, orientation_rows, tuning_chart
+from weightatlas.branching.charts import cardinal, orientation_chart, orientation_rows, tuning_chart
 from weightatlas.branching.drawing.family_plates import family_plates
 from weightatlas.branching.drawing.hidden_plates import hidden_plates
 from weightatlas.branching.drawing.network_plates import network_plates
 from weightatlas.branching.drawing.titles import branches_title, columns_title, orientation_title, tuning_title
 from weightatlas.branching.drawing.tuned_groups import tuned_groups, unit_rows
 from weightatlas.branching.findings import branching_findings
+from weightatlas.branching.pictures.kernels import GREY
 from weightatlas.plate import Chart, Column, ColumnGroup, Columns, Heading, Plate, Subject, Table, UnitColumn
-from weightatlas.wording import counted
+from weightatlas.wording import capitalized, counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import numpy.typing as npt
 
     from weightatlas.branching.drawing.tuned_groups import TunedColumn, TunedGroup
     from weightatlas.branching.survey import BranchingSurvey
 
 MEASURES: Final = ("chroma", "frequency", "orientation", "selectivity", "norm")
 """What the reader can sort units by, the first to begin with."""
+SPREAD: Final = 6
+"""Oriented units from which their orientations are drawn; fewer have no distribution."""
 
 
 def survey_plates(survey: BranchingSurvey) -> list[Plate]:
@@ -36,7 +43,7 @@ def survey_plates(survey: BranchingSurvey) -> list[Plate]:
         plates.append(_branches(survey))
     if any(row["frequency"] is not None for row in unit_rows(groups)):
         plates.append(_tuning(survey, groups))
-    if orientation_rows(groups):
+    if cardinal(groups)[1] >= SPREAD:
         plates.append(_orientations(survey, groups))
     return [*plates, *family_plates(survey), *hidden_plates(survey), *network_plates(survey)]
 
@@ -64,34 +71,47 @@ def _columns(groups: Sequence[TunedGroup]) -> Columns:
 
 def _column_group(group: TunedGroup) -> ColumnGroup:
     skipped = sum(len(set(column.tuning.skipped) & set(column.rows.tolist())) for column in group.columns)
-    columns = tuple(_unit_column(column) for column in group.columns if column.layer.pictures is not None)
+    pictured = [(column, column.layer.pictures) for column in group.columns]
+    shapes = [pictures.shape[1:3] for _, pictures in pictured if pictures is not None]
+    height, width = (max(sides) for sides in zip(*shapes, strict=True))
+    columns = tuple(
+        _unit_column(column, _framed(pictures[column.rows], height, width))
+        for column, pictures in pictured
+        if pictures is not None
+    )
     seen = f"{group.colour} see colour"
+    stand = "stands" if skipped == 1 else "stand"
+    note = f"{capitalized(counted(skipped, 'unit'))} could not be measured and {stand} last."
     return ColumnGroup(
         layer=group.layer,
         columns=columns,
         facts=(counted(group.units, "unit"), seen),
-        note=f"{counted(skipped, 'unit')} could not be measured and stand last." if skipped else "",
+        note=note if skipped else "",
     )
 
 
-def _unit_column(column: TunedColumn) -> UnitColumn:
-    pictures = column.layer.pictures
-    if pictures is None:
-        message = f"{column.layer.layer} has no pictures"
-        raise ValueError(message)
+def _unit_column(column: TunedColumn, images: npt.NDArray[np.uint8]) -> UnitColumn:
     labels = {"class": tuple(column.tuning.classes[row] for row in column.rows)}
     if column.layer.responses is not None:
         labels["responds to"] = tuple(column.layer.responses.labels[row] for row in column.rows)
     count = len(column.rows)
     return UnitColumn(
         title=column.title,
-        images=pictures[column.rows],
+        images=images,
         units=column.units,
         facts=(f"{count} unit{'' if count == 1 else 's'}", f"{column.colour} see colour", f"kernels {column.kernel}"),
         measures={name: getattr(column.tuning, name)[column.rows] for name in MEASURES},
         labels=labels,
         category=column.category,
     )
+
+
+def _framed(images: npt.NDArray[np.uint8], height: int, width: int) -> npt.NDArray[np.uint8]:
+    """Images in the middle of a common frame, of the grey that stands for no weight; columns count units, then."""
+    down, across = height - images.shape[1], width - images.shape[2]
+    sides = ((0, 0), (down // 2, down - down // 2), (across // 2, across - across // 2), (0, 0))
+    framed: npt.NDArray[np.uint8] = np.pad(images, sides, constant_values=GREY)
+    return framed
 
 
 def _branches(survey: BranchingSurvey) -> Table:
@@ -115,18 +135,24 @@ def _branches(survey: BranchingSurvey) -> Table:
                 f"convolution are known, from shapes. {said}"
             ).strip(),
         ),
-        columns=(
-            Column("layer", "layer", "layer"),
-            Column("kind", "joined by"),
-            Column("branch", "branch"),
-            Column("size", "units", "integer"),
-            Column("share", "of the layer", "share", digits=2),
-            Column("kernel", "kernel", "shape"),
-            Column("bottleneck", "bottleneck", "integer", description="units of the narrowest layer before the last"),
-            Column("weights", "layers", "integer", description="weight layers on the path"),
-        ),
+        columns=_branch_columns(rows),
         rows=tuple(rows),
     )
+
+
+def _branch_columns(rows: Sequence[dict[str, Any]]) -> tuple[Column, ...]:
+    """Left to right; a bottleneck only where a path has one."""
+    columns = (
+        Column("layer", "layer", "layer"),
+        Column("kind", "joined by"),
+        Column("branch", "branch"),
+        Column("size", "units", "integer"),
+        Column("share", "of the layer", "share", digits=2),
+        Column("kernel", "kernel", "shape"),
+        Column("bottleneck", "bottleneck", "integer", description="units of the narrowest layer before the last"),
+        Column("weights", "layers", "integer", description="weight layers on the path"),
+    )
+    return tuple(column for column in columns if any(row.get(column.key) is not None for row in rows))
 
 
 def _tuning(survey: BranchingSurvey, groups: Sequence[TunedGroup]) -> Chart:

@@ -56,6 +56,8 @@ def spectrum(kernels: Float64[Array, "units channels h w"], axes: Float64[Array,
     # Half the plane stands for the whole: what has no mirror image in it counts once, the rest twice.
     weights = np.where((right == 0.0) | (right == 0.5), 1.0, 2.0)
     doubled = weights * np.exp(2j * np.arctan2(-down, right)) * ((down != 0.0) | (right != 0.0))
+    # At Nyquist a wave and its mirror image are one.
+    doubled = np.where((np.abs(down) == 0.5) | (right == 0.5), doubled.real, doubled)
     radii = weights * np.hypot(down, right)
     totals, directions, sums = np.empty(units), np.empty(units, np.complex128), np.empty(units)
     peaks = np.empty((units, 2))

@@ -133,7 +133,7 @@ def arcs(
     **Source:** the stimuli of Cammarata et al., *Curve Detectors* (Distill, 2020), with lines and angles as controls.
     """
     x, y = _grid(size, device)
-    length, width = 0.8 * extent, max(extent / 16, 0.6)
+    length, width = 0.8 * extent, max(extent / 10, 0.8)
     curved, controls = [], []
     for turn in _turns(orientations, 360.0):
         along, towards = _rotated(x, y, turn)
@@ -194,6 +194,7 @@ def frequency_boundaries(
 
 
 _FINEST: Final = 0.4
+_SEEN: Final = 0.25  # mean square of a pattern over what the unit sees
 _CONTRAST: Final = 0.5  # root mean square of a texture; sines of amplitude 1 have .7
 
 
@@ -250,7 +251,9 @@ def _colour_patterns(size: int, extent: float, device: torch.device | str) -> li
         for count in (0.75, 1.5)
         for phase in (0.0, 90.0)
     ]
-    return [window * disc for disc in discs] + edges + waves
+    seen = torch.exp(-0.5 * (distance / (0.29 * extent)) ** 2)  # 4 standard deviations of a uniform field: its side
+    patterns = torch.stack([window * disc for disc in discs] + edges + waves)
+    return list(patterns * torch.sqrt(_SEEN * (seen**2).sum() / ((seen * patterns) ** 2).sum(dim=(1, 2), keepdim=True)))
 
 
 def _stroke(distance: torch.Tensor, run: torch.Tensor, length: float, width: float) -> torch.Tensor:

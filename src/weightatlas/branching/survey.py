@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from weightatlas.branching.implicit import Method
+    from weightatlas.evaluation import Data
     from weightatlas.parallel import Backend
     from weightatlas.plate import Plate
 
@@ -101,7 +102,7 @@ class BranchingSurvey(Result):
                 arrays |= {f"{place}/{name}": getattr(pair.hidden, name) for name in ("left", "right", "matrix")}
         return arrays
 
-    def chart(self) -> alt.LayerChart:
+    def chart(self) -> alt.LayerChart | alt.FacetChart:
         """Chroma and frequency of every tuned unit, by branch."""
         from weightatlas.branching.charts import tuning_chart
 
@@ -118,8 +119,9 @@ def survey(
     source: Checkpoint | Trajectory | torch.nn.Module | str,
     *,
     model: torch.nn.Module | str | None = None,
-    data: Iterable[Any] | None = None,
+    data: Data | None = None,
     layers: Sequence[str] = (),
+    visualized: bool = False,
     families: Mapping[str, Mapping[str, Iterable[int]]] | None = None,
     branches: Mapping[str, Mapping[str, Iterable[int]]] | None = None,
     families_name: str = "given",
@@ -143,15 +145,17 @@ def survey(
     4. Hidden branches (`implicit`) between every two layers of which the second reads the first alone.
     5. If asked for, the clusterability of the whole network; of a run, when its branches specialised (`onset`).
 
-    q values are Benjamini-Hochberg over what was tested in this source: over all axes of all pairs, and over all
-    layers' information.
+    q values are Benjamini-Hochberg over what was tested in this source: over the first axes of all pairs, and over
+    all layers' information.
 
     Args:
         source: an open checkpoint or run, a live model, or anything `open_checkpoint` takes; of a run the last
             checkpoint is surveyed.
         model: what `open_model` takes, if the source is no model itself.
-        data: batches whose first example shows what the model takes.
-        layers: module paths of deeper layers whose units are tuned as well.
+        data: what `open_data` gives; its first example shows what the model takes.
+        layers: module paths of deeper layers whose units are tuned as well; one in which branches are joined stands
+            for their last weights.
+        visualized: draw the units of these by feature visualisation: half a minute for a hundred units on a CPU.
         families: layer to family to units, as `read_families` gives them.
         branches: layer to branch to units, where they are known from elsewhere.
         families_name: what the given families are called in the rows.
@@ -181,7 +185,7 @@ def survey(
     network = open_network(source[-1][1] if isinstance(source, Trajectory) else source, model=model, data=data)
     name = network.checkpoint.source if run is None else run.source
     branchings = network.branchings if branches is None else _given(branches, network.branchings)
-    units = survey_units(network, branchings, layers)
+    units = survey_units(network, branchings, layers, visualized=visualized, seed=seed, progress=progress)
     if families is None:
         tested = tuned_families(units, branchings, seed=seed)
     else:

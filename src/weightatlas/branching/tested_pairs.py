@@ -31,7 +31,8 @@ class HiddenPair:
         layer: the first; empty where there is none.
         next_layer: the one that reads it.
         hidden: what was found, or None.
-        q_values: of each axis, over all axes of all pairs of the source.
+        q_values: of the first axis over all pairs of the source; of one after it, its p where that is larger: axes of a
+            pair are tested in order, each only where those before it stand.
         skipped: why nothing was looked for, or None.
     """
 
@@ -128,11 +129,12 @@ def _look(pair: Pair, *, read: Callable[[Pair], Weights], method: Method, shuffl
 
 
 def _together(found: Sequence[HiddenPair]) -> list[HiddenPair]:
-    """Correct the p values of all axes of all pairs of a source."""
+    """Correct the first axes of a source over its pairs; an axis after the first is never surer than the first."""
     axes = [pair.hidden.p_values.tolist() if pair.hidden is not None else [] for pair in found]
-    known = [p for values in axes for p in values if np.isfinite(p)]
+    known = [values[0] for values in axes if values and np.isfinite(values[0])]
     corrected = iter(false_discovery_control(known).tolist() if known else [])
-    return [
-        replace(pair, q_values=tuple(next(corrected) if np.isfinite(p) else float("nan") for p in values))
-        for pair, values in zip(found, axes, strict=True)
-    ]
+    answer = []
+    for pair, values in zip(found, axes, strict=True):
+        first = next(corrected) if values and np.isfinite(values[0]) else float("nan")
+        answer.append(replace(pair, q_values=tuple(float(np.fmax(p, first)) for p in values)))
+    return answer

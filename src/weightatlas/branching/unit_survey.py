@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -10,9 +11,11 @@ import numpy as np
 from weightatlas.anatomy.expanded import expanded_weights
 from weightatlas.branching.measured import measured_tuning
 from weightatlas.branching.pictures.kernels import kernel_images
+from weightatlas.branching.pictures.visualization import visualize
 from weightatlas.branching.tuning import tuning
 from weightatlas.branching.units import LayerUnits, membership, reads_image
 from weightatlas.errors import SourceError
+from weightatlas.progress import Progress, silent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -29,7 +32,15 @@ DEEPER: Final = (
 """Why a layer that does not read the image has no tuning."""
 
 
-def survey_units(network: Network, branchings: Sequence[Branching], deeper: Sequence[str]) -> tuple[LayerUnits, ...]:
+def survey_units(
+    network: Network,
+    branchings: Sequence[Branching],
+    deeper: Sequence[str],
+    *,
+    visualized: bool = False,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> tuple[LayerUnits, ...]:
     """The units of every weight, in the order of the network.
 
     Args:
@@ -37,6 +48,9 @@ def survey_units(network: Network, branchings: Sequence[Branching], deeper: Sequ
         branchings: the branches that units may be in.
         deeper: layers that do not read the image and are tuned all the same; one in which branches are joined stands
             for their last weights.
+        visualized: draw the units of these by feature visualisation, not by their expanded weights.
+        seed: of these pictures and of the stimuli's null.
+        progress: called as they are drawn.
 
     Raises:
         SourceError: a layer of `deeper` is not there, or there is no model to expand it through.
@@ -46,7 +60,7 @@ def survey_units(network: Network, branchings: Sequence[Branching], deeper: Sequ
     _check(network, weights, branchings, deeper)
     responses = {}
     if network.model is not None and deeper:
-        responses = dict(measured_tuning(network.model, list(deeper)).layers)
+        responses = dict(measured_tuning(network.model, list(deeper), seed=seed).layers)
     members = membership(branchings)
     first = next((layer.tensor for layer in weights if layer.kind == "convolution"), "")
     found = []
@@ -56,7 +70,8 @@ def survey_units(network: Network, branchings: Sequence[Branching], deeper: Sequ
         if reads_image(layer, first=layer.tensor == first):
             found.append(_by_kernels(network, layer, joined, names))
         elif layer.layer in deeper:
-            found.append(_by_expansion(network, layer, joined, names, responses))
+            units = _by_expansion(network, layer, joined, names, responses)
+            found.append(_pictured(network, units, seed, progress) if visualized else units)
         else:
             reason = layer.skipped or DEEPER
             found.append(LayerUnits(layer.layer, layer.tensor, layer.shape, names, joined, skipped=reason))
@@ -87,6 +102,8 @@ def _by_expansion(
     names: tuple[str | None, ...],
     responses: Mapping[str, LayerResponses],
 ) -> LayerUnits:
+    if network.model is None:
+        raise _no_model(network)
     expanded = expanded_weights(network.model, network.example, layer.layer)
     weight = np.asarray(expanded.weight, dtype=np.float32)
     return LayerUnits(
@@ -101,6 +118,14 @@ def _by_expansion(
         responses=responses.get(layer.layer),
         pictures=kernel_images(weight),
     )
+
+
+def _pictured(network: Network, units: LayerUnits, seed: int, progress: Progress) -> LayerUnits:
+    """The same units, drawn by what excites them most."""
+    if network.model is None:
+        raise _no_model(network)
+    drawn = visualize(network.model, units.layer, range(units.units), seed=seed, progress=progress)
+    return replace(units, pictures=drawn.images)
 
 
 def _unreadable(network: Network) -> Iterator[LayerUnits]:
@@ -125,4 +150,9 @@ def _check(network: Network, weights: Sequence[Layer], branchings: Sequence[Bran
             remedy = f"did you mean {' or '.join(near)}?" if near else "`weightatlas layers` lists the names it has"
             raise SourceError(source, f"it has no layer {layer!r}", remedy)
     if deeper and network.example is None:
-        raise SourceError(source, "deeper layers are tuned through a model's graph", "name the model: --model")
+        raise _no_model(network)
+
+
+def _no_model(network: Network) -> SourceError:
+    problem = "deeper layers are tuned through a model's graph"
+    return SourceError(network.checkpoint.source, problem, "name the model: --model")

@@ -56,6 +56,7 @@ def weight_chain(layers: Sequence[Layer]) -> ChannelFlow:
                 norm=_norm_behind(layers, place, units),
                 kernel=(layer.shape[-2], layer.shape[-1]) if len(layer.shape) == 4 else (1, 1),
                 unit_axis=0,
+                first_row=0,
             )
         )
         before = outputs

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from weightatlas.change import Changes
     from weightatlas.result import Result
 
+SHUFFLES = 99
+"""Of each matrix between two layers, for the null of hidden branches: a page is wanted soon."""
+
 Page = Annotated[Path, Parameter(help="The page to write.")]
 
 
@@ -33,6 +36,10 @@ def atlas(
     *source: Source,
     output: Page = Path("atlas.html"),
     title: Annotated[str | None, Parameter(help="The page's title; the source's name if left out.")] = None,
+    model: Annotated[
+        str | None,
+        Parameter(help="The network that the weights belong to: its graph tells branches that shapes do not."),
+    ] = None,
     feature_map: FeatureMaps = (),
     layout: Layout = None,
     jobs: Jobs = None,
@@ -47,7 +54,8 @@ def atlas(
     """
     check_page(output)
     maps = feature_maps(feature_map)
-    from weightatlas import anatomy, banding, write_atlas  # after the arguments are known to be good: it loads torch
+    # After the arguments are known to be good: this loads torch.
+    from weightatlas import anatomy, banding, branching, write_atlas
 
     def survey_one(name: str) -> tuple[Result, ...]:
         weights = opened(name, layout)
@@ -62,7 +70,13 @@ def atlas(
             bands = banding.survey(
                 checkpoint, feature_maps=maps, seed=seed, jobs=jobs, backend=backend, progress=progress
             )
-        return *changes, layers, bands
+        with progress_bar("branching", quiet=quiet) as progress:
+            branches = branching.survey(
+                weights, model=model, shuffles=SHUFFLES, seed=seed, jobs=jobs, backend=backend, progress=progress
+            )
+        for note in branches.notes:
+            report(f"{name}: {note}")
+        return *changes, layers, bands, branches
 
     def changes_of(run: Trajectory) -> Changes:
         from weightatlas.change import Analysis, survey

@@ -84,6 +84,7 @@ def branching(
     data: Annotated[str | None, Parameter(group=NETWORK)] = None,
     layout: Annotated[Layout, Parameter(group=NETWORK)] = None,
     layer: Annotated[tuple[str, ...], Parameter(negative=(), group=MEASURED, show_default=False)] = (),
+    pictures: Annotated[bool, Parameter(negative=(), group=MEASURED)] = False,
     families: Units = None,
     branches: Units = None,
     chosen_after_looking: Annotated[bool, Parameter(negative=(), group=MEASURED)] = False,
@@ -106,6 +107,7 @@ def branching(
         data: What shows the size of the model's inputs, where it does not say: scenes, cifar10:PATH, a folder.
         layer: A deeper layer whose units are tuned too, by expanded weights and by stimuli; needs --model. May be
             given several times.
+        pictures: Draw the units of --layer by feature visualisation, for a page, or for arrays.
         families: A file of families, JSON (layer to family to units) or CSV (layer, unit, family).
         branches: A file of branches in the same form, where the model does not tell them.
         chosen_after_looking: The families were made up after their branches were seen; every row says so.
@@ -123,6 +125,7 @@ def branching(
         "model": model,
         "data": None if data is None else open_data(data),
         "layers": layer,
+        "visualized": pictures,
         "families": None if families is None else read_families(families),
         "families_name": "" if families is None else families.name,
         "branches": None if branches is None else read_families(branches),

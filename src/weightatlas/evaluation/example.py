@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -40,8 +39,9 @@ def example_inputs(
         data: what `open_data` gives.
 
     Returns:
-        float32 (1, ...), the values that a seed of 0 draws for images and features, on the model's device; whole numbers
-        for symbols; for transformers a mapping of argument to value, for `model(**inputs)`.
+        float32 (1, ...), the values that a seed of 0 draws for images and features, on the model's device; whole
+        numbers for symbols; for transformers a mapping of argument to value, for `model(**inputs)`. One example is
+        enough for any model in evaluation mode.
 
     Raises:
         SourceError: the model says nothing, or the data has no example.
@@ -94,7 +94,9 @@ def _own_size(module: nn.Module) -> tuple[int, int] | None:
 
 
 def _first(data: Data) -> torch.Tensor:
+    epoch = data.epoch
     batch = next(iter(data), None)
+    data.epoch = epoch  # the pass that was begun here is none of the user's
     if batch is None or not len(batch[0]):
         raise SourceError(data.name, "it has no example", "give data with one or more")
     inputs = batch[0][:1]
@@ -137,6 +139,23 @@ def _by_first_layer(model: nn.Module, source: str) -> torch.Tensor:
                 return images
     problem = "it does not say what inputs it takes"
     raise SourceError(source, problem, _REMEDY)
+
+
+def _runs(model: nn.Module, images: torch.Tensor) -> bool:
+    """Whether a model takes such images, in evaluation mode; it is left in its own."""
+    modes = [(module, module.training) for module in model.modules()]
+    device = next((one.device for one in model.parameters()), torch.device("cpu"))
+    try:
+        for module, _ in modes:
+            module.training = False
+        with torch.no_grad():
+            model(images.to(device))
+    except Exception:  # noqa: BLE001 - the model's own code may fail in any way
+        return False
+    finally:
+        for module, mode in modes:
+            module.training = mode
+    return True
 
 
 def _noise(*shape: int) -> torch.Tensor:

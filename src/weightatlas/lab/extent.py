@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from torch import nn
 
 from weightatlas.errors import SourceError
+from weightatlas.evaluation.example import IMAGE_SIZE, image_size
 from weightatlas.lab.last_map import LastMap, find_last_map
-from weightatlas.lab.sample_images import INPUT_SIZE, image_size, trace_images
+from weightatlas.lab.sample_images import trace_images
 from weightatlas.nn import L2Pool2d
 from weightatlas.nn.networks import LARGEST_MAP, SMALLEST_MAP
 
@@ -67,7 +68,7 @@ def keep_extent(model: nn.Module, source: str, input_size: int | tuple[int, int]
     seen = _look(changed, source, size)
     dropped: list[str] = []
     if seen.side < SMALLEST_MAP:
-        large = trace_images(model, source, (max(INPUT_SIZE, size[0]), max(INPUT_SIZE, size[1])))
+        large = trace_images(model, source, (max(IMAGE_SIZE, size[0]), max(IMAGE_SIZE, size[1])))
         levels = _levels(large, find_last_map(source, large))
         _check_alone(source, large, levels)
         while seen.side < SMALLEST_MAP and levels:

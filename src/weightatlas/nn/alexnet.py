@@ -73,7 +73,8 @@ class AlexNet(nn.Module):
     twice the weights.
 
     Response normalisation came before batch normalisation, without which AlexNet needs many epochs to learn. With
-    `norm="batch"` each of the five convolutions has a batch norm between it and its ReLU instead, and no bias.
+    `norm="batch"` each of the five convolutions has a batch norm between it and its ReLU instead, and no bias, and the
+    weights start from PyTorch's own law: behind a batch norm their scale matters only to how fast they turn.
 
     Modules, in order: conv1, relu1, norm1, pool1, conv2, ..., relu5, pool5, flatten, fc6, relu6, drop6, fc7, relu7,
     drop7, fc8; pools that are dropped are absent, and batch norms (norm1 to norm5) stand before their ReLU.
@@ -162,8 +163,9 @@ class AlexNet(nn.Module):
                 self.add_module(f"drop{number}", nn.Dropout(dropout))
                 features = kept
             self.add_module("fc8", nn.Linear(features, classes))
-            torch.default_generator.manual_seed(seed)  # with and without groups conv1 starts from the same weights
-            _initialise(self)
+            if not batch_norm:
+                torch.default_generator.manual_seed(seed)  # with and without groups conv1 starts from the same weights
+                _initialise(self)
         self.stem = stem
         self.dropped_pools = tuple(f"pool{number}" for number in (1, 2, 5) if number not in stem.pools)
         self.input_size = input_size

@@ -72,12 +72,12 @@ def test_the_model_and_torch_are_left_as_they_were() -> None:
     before = {name: value.clone() for name, value in model.state_dict().items()}
     state = torch.get_rng_state()
     with trunk(model, "3") as run:
-        assert not model.training
+        assert not any(part.training for part in model.modules())
         torch.rand(3)
         run(torch.rand(2, 3, 8, 8)).sum().backward()  # type: ignore[no-untyped-call]
     assert torch.equal(torch.get_rng_state(), state)
     assert [part.training for part in model] == [True, True, False, True]
-    assert model.training is True
+    assert model.training
     assert not model[3].weight.requires_grad
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
     assert not model[3]._forward_hooks

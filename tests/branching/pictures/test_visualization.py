@@ -8,21 +8,20 @@ import pytest
 import torch
 from torch import nn
 
+from tests.branching.pictures.real_networks import CAFFE, resnet20, squeezenet
 from weightatlas.branching.pictures.ascent import Ascent
 from weightatlas.branching.pictures.normalising import Normalizing
-from weightatlas.branching.pictures.objectives import aims_at
+from weightatlas.branching.pictures.objectives import LEAK, aims_at
 from weightatlas.branching.pictures.parametrisation import FourierImages
 from weightatlas.branching.pictures.tap import trunk
 from weightatlas.branching.pictures.visualization import visualize
+from weightatlas.data import normalised
 from weightatlas.errors import SourceError
-from weightatlas.evaluation import load_checkpoint, open_model
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 QUICK: dict[str, Any] = {"size": 16, "steps": 12, "noise": 4}
-CAFFE = ((123.68 / 255, 116.779 / 255, 103.939 / 255), (1 / 255,) * 3)
-"""What SqueezeNet's weights were trained with: bytes less a mean."""
 
 
 def network(seed: int = 0) -> Any:  # noqa: ANN401 - parts are looked at by their place
@@ -100,7 +99,7 @@ def test_the_figures_are_those_of_the_pictures() -> None:
         maps = model(torch.from_numpy(found.images).permute(0, 3, 1, 2) / 255)
     for place, unit in enumerate([4, 1]):
         own = maps[place, unit]
-        expected = torch.where(own > 0, own, own / 100).mean()
+        expected = torch.where(own > 0, own, LEAK * own).mean()
         assert found.activations[place] == pytest.approx(float(expected), abs=1e-5)
     assert (found.activations > found.initial).all()
 
@@ -232,22 +231,6 @@ def test_what_cannot_be_drawn_is_refused() -> None:
             visualize(model, "4", [0], **wrong)
 
 
-def squeezenet(path: Path) -> nn.Module:
-    """The ImageNet weights in torchvision's network: a Keras file of Caffe's, that reads blue first."""
-    model = open_model("torchvision:squeezenet1_1?pretrained=false")
-    fires = {f"fire{number}": place for number, place in zip(range(2, 10), (3, 4, 6, 7, 9, 10, 11, 12), strict=True)}
-    state = {}
-    with np.load(path) as weights:
-        for name in weights.files:
-            layer, _, parameter = name.rpartition(".")
-            fire, _, part = layer.partition("/")
-            module = f"features.{fires[fire]}.{part.replace('squeeze1x1', 'squeeze')}" if part else "features.0"
-            state[f"{module}.{parameter}"] = torch.from_numpy(weights[name].copy())
-    state["features.0.weight"] = state["features.0.weight"].flip(1)
-    load_checkpoint(model, state, strict=False)
-    return model
-
-
 @pytest.mark.reference
 def test_pictures_of_real_units_excite_them_far_more_than_noise(reference: Path) -> None:
     model = squeezenet(reference / "squeezenet" / "squeezenet_v1.1_notop.npz")
@@ -259,3 +242,14 @@ def test_pictures_of_real_units_excite_them_far_more_than_noise(reference: Path)
     assert median[0] > 3
     # Deeper units want what noise never has.
     assert all(deeper > shallower for shallower, deeper in pairwise(median))
+
+
+@pytest.mark.reference
+def test_a_real_classifier_recognises_the_pictures_of_its_classes(reference: Path) -> None:
+    (path,) = (reference / "cifar_resnets").glob("resnet20*.th")
+    model = resnet20(path)
+    found = visualize(model, "linear", range(10), size=32, steps=24, normalize="imagenet")
+    assert (found.excess > 10).all()
+    pixels = normalised(torch.from_numpy(found.images).permute(0, 3, 1, 2), "imagenet")
+    with torch.no_grad():
+        assert model(pixels).argmax(1).tolist() == list(range(10))

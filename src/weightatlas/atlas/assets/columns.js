@@ -76,8 +76,9 @@ class Group {
 
   update() {
     const { settings, tissues } = this;
-    Object.assign(settings, { sort: this.choices.sort, zoom: this.choices.zoom * this.data.size, every: 1 });
     settings.room = tissues[0]?.frame.parentElement?.clientWidth || settings.room;
+    const size = Math.min(this.data.size, settings.room / 2.3); // two side by side, however narrow the column
+    Object.assign(settings, { sort: this.choices.sort, zoom: this.choices.zoom * size, every: 1 });
     const rows = Math.max(
       0,
       ...tissues.map((tissue) => {

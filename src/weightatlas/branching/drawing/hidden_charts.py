@@ -111,7 +111,7 @@ def _ordered(hidden: HiddenBranches) -> tuple[list[npt.NDArray[np.int64]], Matri
     columns = [unit for unit in hidden.column_order.tolist() if balanced.columns[unit]]
     place_row, place_column = np.cumsum(balanced.rows) - 1, np.cumsum(balanced.columns) - 1
     matrix = balanced.matrix[place_row[rows]][:, place_column[columns]]
-    row_parts, column_parts = (np.array_split(np.arange(len(part)), min(CELLS, len(part))) for part in (rows, columns))
+    row_parts, column_parts = (_parts(len(units)) for units in (rows, columns))
     joined = np.array([matrix[part].mean(axis=0) for part in row_parts])
     cells = np.array([joined[:, part].mean(axis=1) for part in column_parts]).T
     return [np.array(rows)[part] for part in row_parts], cells
@@ -120,6 +120,12 @@ def _ordered(hidden: HiddenBranches) -> tuple[list[npt.NDArray[np.int64]], Matri
 def _beside(strip: alt.Chart, heat: alt.Chart) -> alt.HConcatChart:
     joined: alt.HConcatChart = alt.hconcat(strip, heat, spacing=4).resolve_scale(color="independent")
     return joined
+
+
+def _parts(units: int) -> list[npt.NDArray[np.int64]]:
+    """Neighbours that are drawn as one, evenly over all units, so that the middle of the units is that of the cells."""
+    cells = min(CELLS, units)
+    return np.split(np.arange(units), np.linspace(0, units, cells + 1).round().astype(np.int64)[1:-1])
 
 
 def _heat(pair: HiddenPair, cells: Matrix, reach: float) -> alt.Chart:

@@ -40,13 +40,7 @@ def clusterability_chart(found: Clusterability) -> alt.LayerChart:
     ]
     x = alt.X("low:Q", bin="binned", title="n-cut: lower is more clustered", scale=alt.Scale(zero=False, nice=True))
     y = alt.Y("networks:Q", title="shuffled networks", axis=alt.Axis(format="d", tickMinStep=1))
-    bars = (
-        inline(rows)
-        .mark_bar(color=palette.GREY, opacity=0.55)
-        .encode(
-            x=x, x2="high:Q", y=alt.Y("networks:Q", title="shuffled networks", axis=alt.Axis(format="d", tickMinStep=1))
-        )
-    )
+    bars = inline(rows).mark_bar(color=palette.GREY, opacity=0.55).encode(x=x, x2="high:Q", y=y)
     own = inline([{"ncut": found.ncut, "text": f"this network, {found.ncut:.2f}"}]).encode(x="ncut:Q")
     line = own.mark_rule(color=palette.ACCENT, strokeWidth=2)
     right = bool(found.ncut > known.mean()) if known.size else False

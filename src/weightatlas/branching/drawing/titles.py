@@ -106,7 +106,9 @@ def orientation_title(groups: Sequence[TunedGroup]) -> str:
     """The title of orientations: how many are horizontal or vertical."""
     near, oriented = cardinal(groups)
     units = counted(oriented, "oriented unit")
-    return f"{near} of {units} {'is' if near == 1 else 'are'} nearly horizontal or vertical; evenly spread, a third are"
+    are = "are" if near > 1 else "is"
+    many = capitalized(number(near)) if near else "None"
+    return f"{many} of {units} {are} nearly horizontal or vertical; evenly spread, a third are"
 
 
 def hidden_title(survey: BranchingSurvey) -> str:
@@ -148,6 +150,10 @@ def clusterability_title(found: Clusterability) -> str:
     """The title of clusterability: whether it stands out from shuffled networks."""
     if falls_apart(found):
         return "The graph of the network falls into pieces by itself: clusters cut nothing"
+    if 1 / (1 + len(found.null)) >= SIGNIFICANT:
+        side = "below" if found.z_score < 0 else "above"
+        height = f"{abs(found.z_score):.1f} standard deviations {side}"
+        return f"The n-cut lies {height} that of {counted(len(found.null), 'shuffle')}, too few for a verdict"
     much = "more" if found.p_value < SIGNIFICANT else "no more"
     height = f" (z = {_minus(found.z_score)})" if math.isfinite(found.z_score) else ""
     return f"The network is {much} clustered than its shuffles{height}"

@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 Objective = Literal["channel", "neuron", "direction"]
 OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
 
-LEAK: Final = 0.01
-"""What a position counts where its unit is below 0: enough that a unit that is below 0 everywhere has a gradient."""
+LEAK: Final = 0.1
+"""What a position counts where its unit is below 0, so that a unit that is below 0 everywhere has a gradient.
+
+With a hundredth, two of 16 units of an early layer of a CIFAR-10 ResNet-20 end no better than noise; with a tenth none.
+"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,6 +40,7 @@ class Aims:
     units: npt.NDArray[np.int64]
     directions: torch.Tensor | None
     keys: tuple[int, ...]
+    _index: torch.Tensor
 
     def __len__(self) -> int:
         """Count the pictures."""
@@ -45,12 +49,12 @@ class Aims:
     def part(self, start: int, end: int) -> Aims:
         """Some of them."""
         directions = None if self.directions is None else self.directions[start:end]
-        return Aims(self.objective, self.units[start:end], directions, self.keys[start:end])
+        return Aims(self.objective, self.units[start:end], directions, self.keys[start:end], self._index[start:end])
 
     def on(self, device: torch.device) -> Aims:
         """The same on a device."""
         directions = None if self.directions is None else self.directions.to(device)
-        return Aims(self.objective, self.units, directions, self.keys)
+        return Aims(self.objective, self.units, directions, self.keys, self._index.to(device))
 
     def responses(self, layer: torch.Tensor) -> torch.Tensor:
         """What each image makes of its own unit or direction, at every position that counts.
@@ -65,7 +69,7 @@ class Aims:
             maps = layer.reshape(*layer.shape[:2], -1)
             return torch.einsum("nup,nu->np", maps, self.directions.to(maps.dtype)).float()
         rows = torch.arange(len(layer), device=layer.device)
-        own = layer[rows, torch.from_numpy(self.units).to(layer.device)]
+        own = layer[rows, self._index]
         if self.objective == "neuron":
             for place in centre(tuple(own.shape[1:])):
                 own = own[:, place]
@@ -74,7 +78,7 @@ class Aims:
     def activations(self, responses: torch.Tensor) -> torch.Tensor:
         r"""How much each image excites its aim, float32 (pictures,): what the ascent climbs.
 
-        For a channel the mean over positions of $\max(a, .01 a)$. A unit's positive and negative positions do not
+        For a channel the mean over positions of $\max(a, .1 a)$. A unit's positive and negative positions do not
         cancel so: the plain mean of a linear layer sees the mean colour of an image and no edge. Else the plain mean.
         """
         rectified = functional.leaky_relu(responses, LEAK) if self.objective == "channel" else responses
@@ -110,7 +114,8 @@ def aims_at(units: Any, *, objective: Objective, available: int, layer: str) -> 
         raise ValueError(message)
     if objective == "direction":
         return _directions(wanted, available, layer)
-    return Aims(objective, checked_units(wanted, available, layer), None, tuple(np.atleast_1d(wanted).tolist()))
+    numbers = checked_units(wanted, available, layer)
+    return Aims(objective, numbers, None, tuple(numbers.tolist()), torch.from_numpy(numbers))
 
 
 def checked_units(units: Any, available: int, layer: str) -> npt.NDArray[np.int64]:  # noqa: ANN401 - any array
@@ -141,4 +146,5 @@ def _directions(vectors: npt.NDArray[Any], available: int, layer: str) -> Aims:
         raise ValueError(message)
     unit = (wanted / lengths).astype(np.float32)
     keys = tuple(zlib.crc32(direction.tobytes()) for direction in unit)
-    return Aims("direction", np.arange(len(unit)), torch.from_numpy(unit), keys)
+    numbers = np.arange(len(unit), dtype=np.int64)
+    return Aims("direction", numbers, torch.from_numpy(unit), keys, torch.from_numpy(numbers))

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 import torch
 
+from weightatlas.data.moving import moved
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -69,7 +71,7 @@ class FourierImages:
         """
         shape = (self.channels, *self._scale.shape[:2], 2)
         drawn = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
-        return torch.stack(drawn).mul_(deviation).to(self._scale.device)
+        return moved(torch.stack(drawn).mul_(deviation), self._scale.device)
 
     def logits(self, spectra: torch.Tensor) -> torch.Tensor:
         """The images before the sigmoid, float32 (images, channels, n, n)."""

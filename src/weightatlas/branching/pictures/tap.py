@@ -41,12 +41,10 @@ class Trunk:
 
     Attributes:
         layer: module path.
-        name: class of the model.
         module: the layer.
     """
 
     layer: str
-    name: str
     module: nn.Module
     _run: Callable[[torch.Tensor], torch.Tensor]
 
@@ -104,7 +102,7 @@ def trunk(model: nn.Module, layer: str, *, at: At = "output") -> Iterator[Trunk]
         try:
             for part, _ in modes:
                 part.training = False  # not eval(): models override it, and exported graphs refuse it
-            yield Trunk(layer, name, module, run)
+            yield Trunk(layer, module, run)
         finally:
             hook.remove()
             for part, training in modes:

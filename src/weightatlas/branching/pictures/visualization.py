@@ -88,7 +88,7 @@ def visualize(
 
     Objectives:
 
-    - "channel": mean over positions of the unit, positions below 0 counting a hundredth (see `Aims.activations`).
+    - "channel": mean over positions of the unit, positions below 0 counting a tenth (see `Aims.activations`).
     - "neuron": the unit at the position in the middle.
     - "direction": mean over positions of the projection on a vector of length 1 in the space of the layer's units.
 
@@ -129,11 +129,11 @@ def visualize(
     Circuits articles. Theirs takes the plain mean of rectified layers; the leak lets it work before the rectifier.
 
     Example:
-        >>> import torch
-        >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Conv2d(4, 2, 3))
-        >>> pictures = visualize(network, "2", [0, 1], size=16, steps=8)
+        >>> from weightatlas.evaluation import open_model
+        >>> network = open_model("weightatlas:simplified?groups=small&input_size=24&classes=4")
+        >>> pictures = visualize(network, "", [0, 3], size=24, steps=16)  # what its classes look like
         >>> pictures.images.shape, bool((pictures.activations > pictures.initial).all())
-        ((2, 16, 16, 3), True)
+        ((2, 24, 24, 3), True)
     """
     if min(steps, batch) < 1 or noise < 2 or not learning_rate > 0:
         given = f"{steps}, {batch}, {noise} and {learning_rate}"

@@ -160,7 +160,7 @@ def gathering(tables: Sequence[Counts], *, permutations: int = PERMUTATIONS, see
 
     Example:
         >>> found = gathering([np.array([[8, 0], [0, 8]])])
-        >>> found.information, found.p_value
+        >>> round(found.information, 9), found.p_value
         (1.0, 0.001)
     """
     sizes = np.array([table.sum() for table in tables], dtype=np.float64)

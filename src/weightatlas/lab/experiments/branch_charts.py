@@ -43,11 +43,11 @@ def measured(result: BranchExperimentResult, measures: Sequence[Measure]) -> lis
 
 def onset_rows(result: BranchExperimentResult) -> list[Row]:
     """The steps that `onset_chart` draws."""
-    return [row for row in result.rows("onset") if row["excess"] is not None]
+    return [row for row in result.rows("onset") if row["separation"] is not None]
 
 
 def onset_chart(result: BranchExperimentResult) -> alt.FacetChart:
-    """Information of colour and branch along the run: a panel a variant, a line a seed."""
+    """Colour between branches along the run: a panel a variant, a line a seed."""
     rows = onset_rows(result)
     variants = list(dict.fromkeys(row["variant"] for row in rows))
     lines = (
@@ -55,11 +55,11 @@ def onset_chart(result: BranchExperimentResult) -> alt.FacetChart:
         .mark_line(strokeWidth=1.4, color=palette.INK, opacity=0.75)
         .encode(
             x=alt.X("progress:Q", title="share of the run", axis=alt.Axis(values=[0, 0.5, 1], format="~g", grid=False)),
-            y=alt.Y("excess:Q", title="bits beyond chance", axis=alt.Axis(format="~g", tickCount=4)),
+            y=alt.Y("separation:Q", title="colour between branches", axis=alt.Axis(format="~g", tickCount=4)),
             detail="seed:N",
             tooltip=[
                 *(alt.Tooltip(f"{name}:N") for name in ("variant", "seed", "step")),
-                *(alt.Tooltip(f"{name}:Q", format=".3~g") for name in ("excess", "null_std")),
+                *(alt.Tooltip(f"{name}:Q", format=".3~g") for name in ("separation", "excess")),
             ],
         )
         .properties(width=PANEL, height=120)

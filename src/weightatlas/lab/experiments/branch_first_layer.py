@@ -8,22 +8,24 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from weightatlas.branching.colour import chroma
 from weightatlas.branching.families import colour_families
 from weightatlas.branching.family_features import common_kernels
+from weightatlas.branching.image_kernels import image_kernels
 from weightatlas.branching.image_layer import image_layer
 from weightatlas.branching.implicit import implicit
 from weightatlas.branching.onset import onset
 from weightatlas.branching.pictures.kernels import kernel_images
 from weightatlas.branching.specialization import specialization
 from weightatlas.branching.tuning import tuning
+from weightatlas.checkpoints import open_trajectory
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import numpy.typing as npt
     import torch
 
-    from weightatlas.branching.onset import Onset
     from weightatlas.checkpoints import Checkpoint
     from weightatlas.lab.experiments.experiment import Figure
 
@@ -69,16 +71,26 @@ def first_layer(checkpoint: Checkpoint, branches: int | None) -> FirstLayer:
     found = image_layer(checkpoint, branches=branches)
     weights = found.kernels(checkpoint)
     places = np.concatenate([part.places for part in found.parts])
-    whole = np.concatenate([tuning(weight).chroma for weight in weights])
-    cut = tuning(common_kernels(weights)).frequency
-    chroma, frequency = np.empty(len(places)), np.empty(len(places))
-    chroma[places], frequency[places] = whole, cut
+    values, frequency = np.empty(len(places)), np.empty(len(places))
+    values[places] = unit_chroma(weights)
+    frequency[places] = tuning(common_kernels(weights)).frequency
     labels = found.branches.labels
     if len(weights) == 1:
         kernels = tuple(weights[0][labels == branch] for branch in range(len(found.branches.names)))
     else:
         kernels = tuple(weights)
-    return FirstLayer(found.branches.names, labels, kernels, chroma, frequency)
+    return FirstLayer(found.branches.names, labels, kernels, values, frequency)
+
+
+def unit_chroma(weights: Sequence[torch.Tensor]) -> Values:
+    """Chroma of the units of all weights, one after the other; NaN where a kernel cannot be measured."""
+    found = []
+    for weight in weights:
+        read = image_kernels(weight)
+        values = np.full(len(read.kernels), np.nan)
+        values[read.measured] = chroma(read.kernels[read.measured])
+        found.append(values)
+    return np.concatenate(found)
 
 
 def separation(values: Values, labels: Labels) -> float:
@@ -120,9 +132,8 @@ def branch_figures(layer: FirstLayer) -> dict[str, Figure]:
     colour = np.zeros(len(layer.labels), dtype=bool)
     colour[families.get("colour", [])] = True
     counts = np.array([np.count_nonzero(colour[units]) for units in members.values()])
-    chroma = _means(layer.chroma, layer)
-    frequency = _means(layer.frequency, layer)
-    most, least = int(np.nanargmax(chroma)), int(np.nanargmin(chroma))
+    means, frequency = _means(layer.chroma, layer), _means(layer.frequency, layer)
+    most, least = int(np.nanargmax(means)), int(np.nanargmin(means))
     return {
         "information": found.information,
         "excess": found.excess,
@@ -131,7 +142,7 @@ def branch_figures(layer: FirstLayer) -> dict[str, Figure]:
         "frequency_separation": separation(layer.frequency, layer.labels),
         "colour_share": float(colour.mean()),
         "purity": float(counts.max() / counts.sum()) if counts.sum() else None,
-        "chroma_gap": chroma[most] - chroma[least],
+        "chroma_gap": means[most] - means[least],
         "frequency_of_colour": frequency[most] - frequency[least],
     }
 
@@ -171,35 +182,50 @@ def hidden_branches(
         The layer in halves, figures, and the axes (units, 2).
     """
     found = implicit(first, second, method="balanced", axes=2, shuffles=PERMUTATIONS)
-    chroma, frequency = found.correlations["chroma"], found.correlations["frequency"]
+    colour, frequency = found.correlations["chroma"], found.correlations["frequency"]
     axis = found.left[:, 0]
     labels = (axis > np.nanmedian(axis)).astype(np.int64)
     kernels = tuple(first[labels == half] for half in (0, 1))
     figures: dict[str, Figure] = {
         "hidden_p": float(found.p_values[0]),
         "hidden_second_p": float(found.p_values[1]),
-        "hidden_chroma": abs(chroma[0].rho),
-        "hidden_chroma_p": chroma[0].p_value,
+        "hidden_chroma": abs(colour[0].rho),
+        "hidden_chroma_p": colour[0].p_value,
         "hidden_frequency": abs(frequency[0].rho),
-        "hidden_second_chroma": abs(chroma[1].rho),
+        "hidden_second_chroma": abs(colour[1].rho),
         "hidden_second_frequency": abs(frequency[1].rho),
     }
     halves = FirstLayer(HALVES, labels, kernels, layer.chroma, layer.frequency, hidden=True)
     return halves, figures, found.left
 
 
-def onset_figures(found: Onset, steps: int) -> dict[str, Figure]:
-    """When specialisation sets in, as a share of the run, and the excess of the first weights."""
+def course(folder: str, branches: int | None, *, steps: int) -> tuple[dict[str, Figure], dict[str, npt.NDArray[Any]]]:
+    """When a run's branches begin to differ in colour: figures, and the course from the first weights to the last.
+
+    Args:
+        folder: of the run.
+        branches: as in `first_layer`.
+        steps: updates of the run.
+
+    Returns:
+        "onset": from which share of the run on branch and colour depend to its end (`onset`), None where they do not;
+        "start_separation": `separation` of the first weights, which is chance; and the curves of both measures.
+    """
+    found = onset(folder, branches=branches, by="colour", permutations=PERMUTATIONS)
+    measured = [step for step in found.steps if step.skipped is None]
+    trajectory = open_trajectory(folder)
+    separations = {step: _separation_of(trajectory[place][1], branches) for place, step in enumerate(trajectory.steps)}
     began = found.onset
-    return {
+    figures: dict[str, Figure] = {
         "onset": None if began is None else began / steps,
-        "start_excess": found.steps[0].excess if found.steps[0].step == 0 else None,
+        "start_separation": separations.get(0),
     }
-
-
-def course(folder: str, branches: int | None) -> Onset:
-    """Specialisation in colour at every saved step of a run."""
-    return onset(folder, branches=branches, by="colour", permutations=PERMUTATIONS)
+    return figures, {
+        "onset/step": np.array([step.step for step in measured], dtype=np.int64),
+        "onset/excess": np.array([step.excess for step in measured]),
+        "onset/null_std": np.array([step.null_std for step in measured]),
+        "onset/separation": np.array([separations[step.step] for step in measured]),
+    }
 
 
 def layer_arrays(layer: FirstLayer) -> dict[str, npt.NDArray[Any]]:
@@ -215,14 +241,10 @@ def layer_arrays(layer: FirstLayer) -> dict[str, npt.NDArray[Any]]:
     }
 
 
-def course_arrays(found: Onset) -> Mapping[str, npt.NDArray[Any]]:
-    """Specialisation at every saved step, for the curves."""
-    steps: Sequence[Any] = [step for step in found.steps if step.skipped is None]
-    return {
-        "onset/step": np.array([step.step for step in steps], dtype=np.int64),
-        "onset/excess": np.array([step.excess for step in steps], dtype=np.float64),
-        "onset/null_std": np.array([step.null_std for step in steps], dtype=np.float64),
-    }
+def _separation_of(checkpoint: Checkpoint, branches: int | None) -> float:
+    found = image_layer(checkpoint, branches=branches)
+    places = np.concatenate([part.places for part in found.parts])
+    return separation(unit_chroma(found.kernels(checkpoint)), found.branches.labels[places])
 
 
 def _means(values: Values, layer: FirstLayer) -> list[float]:

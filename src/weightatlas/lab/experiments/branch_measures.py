@@ -12,11 +12,9 @@ from weightatlas.lab.experiments.branch_blocks import measure_blocks
 from weightatlas.lab.experiments.branch_first_layer import (
     branch_figures,
     course,
-    course_arrays,
     first_layer,
     hidden_branches,
     layer_arrays,
-    onset_figures,
     signed_figures,
 )
 from weightatlas.lab.experiments.experiment import Measure, Measurement
@@ -98,7 +96,7 @@ MEASURES: Final = (
         description="mean frequency of the branch of most chroma less that of least",
     ),
     Measure("onset", "onset, of the run", "share", description="from when on colour and branch depend (q < .05)"),
-    Measure("start_excess", "information at the start", description="the same of the first weights: chance"),
+    Measure("start_separation", "colour between, at the start", description="of the first weights: chance"),
     Measure("hidden_p", "hidden axis: p", "probability", description="of the first hidden axis"),
     Measure("hidden_second_p", "second axis: p", "probability", description="of the second"),
     Measure("hidden_chroma", "hidden axis: |rho|, chroma", "number", description="rank correlation with chroma"),
@@ -126,8 +124,8 @@ def measure_branches(run: Run) -> Measurement:
     to the smallest about their centres before it is measured.
 
     Arrays: `first/chroma`, `first/frequency`, `first/branch`, `first/names`, `kernels/0`, ... (pictures of the kernels
-    of each branch), `hidden/axes`, `onset/step` and `onset/excess`; of residual networks `blocks/families`, (blocks,
-    families) counts, with `blocks/names` and `blocks/labels`.
+    of each branch), `hidden/axes`, `onset/step`, `onset/excess` and `onset/separation`; of residual networks
+    `blocks/units`, (blocks, families) counts, with `blocks/names` and `blocks/families`.
 
     Raises:
         SourceError: the run's checkpoints cannot be read.
@@ -145,9 +143,7 @@ def measure_branches(run: Run) -> Measurement:
         first, second = checkpoint["conv1.weight"], checkpoint["conv2.weight"]
         layer, figures, arrays["hidden/axes"] = hidden_branches(first, second, layer)
     else:
-        found = course(str(run.folder), branches)
-        figures = onset_figures(found, run.steps)
-        arrays |= course_arrays(found)
+        figures, arrays = course(str(run.folder), branches, steps=run.steps)
     if isinstance(model, ParallelBranches):
         figures |= signed_figures(layer)
     return Measurement(branch_figures(layer) | figures, arrays | layer_arrays(layer))

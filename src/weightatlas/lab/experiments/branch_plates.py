@@ -160,8 +160,11 @@ def _onset(result: BranchExperimentResult) -> Chart:
             key="onset",
             title="When branches begin to differ in colour",
             reading="A panel a variant, a line a seed, from the first weights to the last. 0 is chance.",
-            method=f"Information of branch and colour (chroma above {COLOUR:g}) less its mean under permutation.",
-            null="0. Few units give coarse steps: one unit that passes the threshold moves the line.",
+            method=(
+                "The share of the variance of chroma that lies between branches, less chance, at every checkpoint. The "
+                f"table has the information of branch and colour (chroma above {COLOUR:g}) too."
+            ),
+            null="0, about which the first weights lie: they are noise.",
         ),
         spec=onset_chart(result).to_dict(),
         rows=tuple(rows),

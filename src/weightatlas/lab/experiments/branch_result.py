@@ -41,7 +41,7 @@ BRANCH_COLUMNS: Final = (
     "frequency",
     "skipped",
 )
-ONSET_COLUMNS: Final = ("variant", "seed", "step", "progress", "excess", "null_std", "skipped")
+ONSET_COLUMNS: Final = ("variant", "seed", "step", "progress", "separation", "excess", "null_std", "skipped")
 TWIN_COLUMNS: Final = (
     "variant",
     "twin",
@@ -195,9 +195,10 @@ def branch_rows(done: ExperimentRun, arrays: Arrays) -> Iterator[Row]:  # noqa: 
 def onset_rows(done: ExperimentRun, arrays: Arrays) -> Iterator[Row]:
     """Specialisation at every saved step, with its place in the run."""
     steps = done.run.steps if done.run is not None else 1
-    columns = (arrays[f"onset/{name}"].tolist() for name in ("step", "excess", "null_std"))
-    for step, excess, null_std in zip(*columns, strict=True):
-        yield {"step": step, "progress": step / steps, "excess": excess, "null_std": null_std}
+    names = ("step", "separation", "excess", "null_std")
+    for values in zip(*(arrays[f"onset/{name}"].tolist() for name in names), strict=True):
+        row = dict(zip(names, values, strict=True))
+        yield row | {"progress": row["step"] / steps}
 
 
 def block_rows(done: ExperimentRun, arrays: Arrays) -> Iterator[Row]:  # noqa: ARG001 - likewise
