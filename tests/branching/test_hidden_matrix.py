@@ -82,6 +82,7 @@ def test_only_axes_whose_test_holds_its_level_are_tested() -> None:
         for null in NULLS
     }
     assert tested.pop(("balanced", "signs")) == (0, 1, 2)
+    assert tested.pop(("correspondence", "signs")) == ()
     assert {method: axes for (method, _), axes in tested.items()} == {
         "balanced": (0,),
         "correspondence": (0,),

@@ -31,7 +31,8 @@ def test_the_preferred_angle_is_the_mean_direction_of_the_answers() -> None:
         np.testing.assert_allclose(getattr(found, name), [40, 355])
     np.testing.assert_allclose(found.frequency, 0.3)
     np.testing.assert_allclose(found.curvature, 0.05)
-    np.testing.assert_allclose(found.curves["hue"], whole)
+    np.testing.assert_allclose(found.curves["curve"], whole)
+    np.testing.assert_allclose(found.curves["hue"], whole - 0.5)
     np.testing.assert_allclose(found.curves["high-low"], whole - 0.5)
     np.testing.assert_allclose(found.angles["orientation"], ANGLES[:6])
 

@@ -13,24 +13,36 @@ from weightatlas.anatomy.listing import layer_rows
 from weightatlas.anatomy.vocabulary import Kind, Role
 
 if TYPE_CHECKING:
+    from weightatlas.anatomy.expanded import ExpandedWeights, expanded_weights
+    from weightatlas.anatomy.flow import ChannelFlow, FlowLayer, channel_flow
     from weightatlas.anatomy.layer_survey import LayerSurvey, survey
     from weightatlas.anatomy.modules import describe_model
     from weightatlas.anatomy.statistics import WeightStatistics, weight_statistics
 
 __all__ = [
+    "ChannelFlow",
+    "ExpandedWeights",
+    "FlowLayer",
     "Kind",
     "Layer",
     "LayerSurvey",
     "Role",
     "WeightStatistics",
+    "channel_flow",
     "describe_model",
     "describe_tensors",
+    "expanded_weights",
     "layer_rows",
     "survey",
     "weight_statistics",
 ]
 
 _MODULES = {
+    "ChannelFlow": "flow",
+    "ExpandedWeights": "expanded",
+    "FlowLayer": "flow",
+    "channel_flow": "flow",
+    "expanded_weights": "expanded",
     "LayerSurvey": "layer_survey",
     "WeightStatistics": "statistics",
     "describe_model": "modules",

@@ -1,5 +1,6 @@
 """Branch specialisation: which features gather in which branch, and what branches hide in an unbranched layer?"""
 
+from weightatlas.anatomy.branches import Branch, Branching, branches, grouped_branches
 from weightatlas.branching.branch_profiles import BranchProfile, branch_profile
 from weightatlas.branching.clusterability import Clusterability, clusterability
 from weightatlas.branching.consistency import Consistency, consistency
@@ -20,7 +21,9 @@ from weightatlas.branching.survey import BranchingSurvey, survey
 from weightatlas.branching.tuning import Tuning, tuning
 
 __all__ = [
+    "Branch",
     "BranchProfile",
+    "Branching",
     "BranchingSurvey",
     "Clusterability",
     "Consistency",
@@ -36,12 +39,14 @@ __all__ = [
     "Tuning",
     "UnitPictures",
     "branch_profile",
+    "branches",
     "cluster_families",
     "clusterability",
     "common_kernels",
     "consistency",
     "exciting_patches",
     "families_from_tuning",
+    "grouped_branches",
     "implicit",
     "kernel_images",
     "measured_tuning",

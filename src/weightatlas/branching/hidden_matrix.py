@@ -76,9 +76,12 @@ def _tested(method: Method, null: Null, count: int) -> tuple[int, ...]:
     """The axes whose test holds its level.
 
     Only from the balanced matrix can a first axis be taken out without a trace. The first axis of the raw one is size.
+    Margins of correspondence analysis follow the largest units, which random signs on its residuals do not.
     """
-    if method == "balanced" and null == "signs":
+    if null == "signs" and method == "balanced":
         return tuple(range(count))
+    if null == "signs" and method == "correspondence":
+        return ()
     return (1,) if method == "raw" else (0,)
 
 

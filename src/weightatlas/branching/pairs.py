@@ -28,6 +28,7 @@ class Pair:
     Attributes:
         first: the layer whose units are read; empty where there is no such layer.
         second: the layer that reads them.
+        tensors: full names of the two weights.
         order: for each channel of the second, the unit of the first that it is; None is the same order.
         axes: the axis of either weight that counts its units: 0, or 1 where it is stored the other way.
         skipped: why the two cannot be compared, or None.
@@ -35,6 +36,7 @@ class Pair:
 
     first: str
     second: str
+    tensors: tuple[str, str] = ("", "")
     order: npt.NDArray[np.int64] | None = None
     axes: tuple[int, int] = (0, 0)
     skipped: str | None = None
@@ -47,12 +49,12 @@ def pairs_of_flow(flow: ChannelFlow) -> list[Pair]:
     stream is skipped with that reason, as is what reads the input.
     """
     makers: dict[int, list[str]] = {}
-    axes: dict[str, int] = {}
+    before: dict[str, FlowLayer] = {}
     rows: dict[tuple[str, int], int] = {}
     pairs = []
     for layer in flow.layers:
-        pairs.append(_pair(layer, makers, rows, axes))
-        axes[layer.layer] = layer.unit_axis
+        pairs.append(_pair(layer, makers, rows, before))
+        before[layer.layer] = layer
         for row, node in enumerate(layer.outputs.tolist()):
             if layer.layer not in makers.setdefault(node, []):
                 makers[node].append(layer.layer)
@@ -64,25 +66,34 @@ def _pair(
     layer: FlowLayer,
     makers: Mapping[int, Sequence[str]],
     rows: Mapping[tuple[str, int], int],
-    axes: Mapping[str, int],
+    before: Mapping[str, FlowLayer],
 ) -> Pair:
     nodes = layer.inputs.tolist()
     made = {tuple(makers.get(node, ())) for node in nodes}
-    if () in made:
-        reason = "it reads the input" if made == {()} else "some of what it reads could not be followed to its layer"
-        return Pair("", layer.layer, skipped=reason)
-    if any(len(names) > 1 for names in made):
-        return Pair("", layer.layer, skipped="it reads a sum of several layers, in which no unit is one layer's")
-    if len(made) > 1:
-        reason = f"it reads {len(made)} layers side by side; hidden branches are looked for between two"
+    reason = _shared(made)
+    if reason is not None:
         return Pair("", layer.layer, skipped=reason)
     first = next(iter(made))[0]
-    if layer.groups > 1 and layer.groups == len(nodes):
-        return Pair(first, layer.layer, skipped=DEPTHWISE)
+    tensors = (before[first].tensor, layer.tensor)
     if layer.groups > 1:
-        return Pair(first, layer.layer, skipped=GROUPED)
+        reason = DEPTHWISE if layer.groups == len(nodes) else GROUPED
+    elif not all(tensors):
+        reason = "a weight of the two is computed from other parameters"
+    if reason is not None:
+        return Pair(first, layer.layer, skipped=reason)
     order = np.array([rows[first, node] for node in nodes], dtype=np.int64)
-    return Pair(first, layer.layer, order, (axes[first], layer.unit_axis))
+    return Pair(first, layer.layer, tensors, order, (before[first].unit_axis, layer.unit_axis))
+
+
+def _shared(made: set[tuple[str, ...]]) -> str | None:
+    """Why what is read has no one maker, from the makers of each unit; None where it has."""
+    if () in made:
+        return "it reads the input" if made == {()} else "some of what it reads could not be followed to its layer"
+    if any(len(names) > 1 for names in made):
+        return "it reads a sum of several layers, in which no unit is one layer's"
+    if len(made) > 1:
+        return f"it reads {len(made)} layers side by side; hidden branches are looked for between two"
+    return None
 
 
 def pairs_of_shapes(layers: Sequence[Layer]) -> list[Pair]:
@@ -110,9 +121,10 @@ def pairs_of_shapes(layers: Sequence[Layer]) -> list[Pair]:
 
 def _fitting(before: Layer, layer: Layer) -> Pair:
     units, channels = before.shape[0], layer.shape[1]
+    tensors = (before.tensor, layer.tensor)
     if channels == units:
-        return Pair(before.layer, layer.layer)
+        return Pair(before.layer, layer.layer, tensors)
     if layer.kind == "linear" and before.kind == "convolution" and channels % units == 0:
-        return Pair(before.layer, layer.layer, order=np.repeat(np.arange(units), channels // units))
+        return Pair(before.layer, layer.layer, tensors, np.repeat(np.arange(units), channels // units))
     reason = f"its {channels} channels are not the {units} units of the weight before it; a --model tells what they are"
     return Pair(before.layer, layer.layer, skipped=reason)

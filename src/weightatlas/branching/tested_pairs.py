@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.stats import false_discovery_control
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from weightatlas.branching.network import Network
+    from weightatlas.checkpoints import Checkpoint
     from weightatlas.progress import Progress
 
 
@@ -72,12 +73,13 @@ def hidden_pairs(
     """
     flow, checkpoint = network.flow, network.checkpoint
     pairs = pairs_of_shapes(checkpoint.layers) if flow is None else pairs_of_flow(flow)
-    tensors = {layer.layer: layer.tensor for layer in reversed(checkpoint.layers) if len(layer.shape) >= 2}
-    pairs = [pair if pair.skipped or pair.first in tensors else _lost(pair) for pair in pairs]
+    pairs = [
+        pair if pair.skipped or all(name in checkpoint for name in pair.tensors) else _lost(pair) for pair in pairs
+    ]
     work = [pair for pair in pairs if pair.skipped is None]
-    read: Callable[[Pair], Weights] = partial(_read, checkpoint, tensors)
+    read: Callable[[Pair], Weights] = partial(_read, checkpoint)
     if backend != "threading":  # another process cannot share what is mapped here: hand it the weights
-        read = partial(_held, {pair.second: _read(checkpoint, tensors, pair) for pair in work})
+        read = partial(_held, {pair.second: _read(checkpoint, pair) for pair in work})
     look = partial(_look, read=read, method=method, shuffles=shuffles, seed=seed)
     found = parallel_map(look, work, jobs=jobs, backend=backend, progress=progress, label=lambda pair: pair.second)
     tested = iter(_together(found))
@@ -88,13 +90,13 @@ def hidden_pairs(
 
 
 def _lost(pair: Pair) -> Pair:
-    return replace(pair, skipped=f"the weight of {pair.first} is not in the source")
+    return replace(pair, skipped="a weight of the two is not in the source")
 
 
-def _read(checkpoint: Any, tensors: dict[str, str], pair: Pair) -> Weights:  # noqa: ANN401 - a mapping of tensors
-    names = (tensors[pair.first], tensors[pair.second])
+def _read(checkpoint: Checkpoint, pair: Pair) -> Weights:
     first, second = (
-        np.moveaxis(checkpoint[name].float().numpy(), axis, 0) for name, axis in zip(names, pair.axes, strict=True)
+        np.moveaxis(checkpoint[name].float().numpy(), axis, 0)
+        for name, axis in zip(pair.tensors, pair.axes, strict=True)
     )
     if pair.order is not None and second.shape[1] == len(pair.order):
         second = _by_unit(second, pair.order, len(first))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -11,6 +12,7 @@ from jaxtyping import Float64, Int64
 from weightatlas.branching.spectrum import within
 
 Array = np.ndarray
+_AVERAGED: Final = ("hue", "high-low")
 Shown = Mapping[str, tuple[Mapping[str, Float64[Array, " n"]], Float64[Array, "units n"]]]
 
 
@@ -32,8 +34,9 @@ class TuningCurves:
         curvature: of the best arc, 1 / pixels.
         high_low_orientation: where the fine half lies, degrees, 0 to 360.
         high_low_selectivity: 0 to 1.
-        curves: "orientation", "hue", "curve" and "high-low" to the answers at each angle, the best over all else but
-            for "high-low", which is the mean over textures; (units, angles).
+        curves: "orientation", "hue", "curve" and "high-low" to the answers at each angle, (units, angles): the best
+            over phases, frequencies, radii; the mean over patterns of one hue (in stripes a hue's opposite is as
+            strong) and over textures.
         angles: the same names to the angles, degrees.
     """
 
@@ -69,7 +72,7 @@ def tuning_curves(shown: Shown, silent: Int64[Array, " silent"], *, colour: bool
         parameters, answers = shown[family]
         angles[name], turned = np.unique(parameters[parameter], return_inverse=True)
         pooled = [answers[:, turned == step] for step in range(len(angles[name]))]
-        curves[name] = np.stack([a.mean(axis=1) if name == "high-low" else a.max(axis=1) for a in pooled], axis=1)
+        curves[name] = np.stack([a.mean(axis=1) if name in _AVERAGED else a.max(axis=1) for a in pooled], axis=1)
         unknown = silent if name != "hue" or colour else np.arange(len(answers))
         curves[name][unknown] = np.nan
     preferred = {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from weightatlas.evaluation.batches import Data
 from weightatlas.evaluation.datasets import open_data
+from weightatlas.evaluation.example import example_inputs, image_size
 from weightatlas.evaluation.feeds import feed_of
 from weightatlas.evaluation.load_report import Cast, LoadReport, Reshaped
 from weightatlas.evaluation.loading import load_checkpoint
@@ -21,7 +22,9 @@ __all__ = [
     "Reshaped",
     "Score",
     "evaluate",
+    "example_inputs",
     "feed_of",
+    "image_size",
     "load_checkpoint",
     "open_data",
     "open_model",
