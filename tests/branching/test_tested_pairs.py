@@ -49,9 +49,9 @@ def test_planted_branches_are_found_and_random_ones_are_not() -> None:
     first, second = _planted()
     model = nn.Sequential(nn.Linear(24, 24), nn.ReLU(), nn.Linear(24, 24), nn.ReLU(), nn.Linear(24, 24))
     with torch.no_grad():
-        model[0].weight.copy_(first)
-        model[2].weight.copy_(second)
-        model[4].weight.copy_(torch.randn(24, 24, generator=torch.Generator().manual_seed(3)))
+        model[0].get_parameter("weight").copy_(first)
+        model[2].get_parameter("weight").copy_(second)
+        model[4].get_parameter("weight").copy_(torch.randn(24, 24, generator=torch.Generator().manual_seed(3)))
     found = _pairs(model)
     assert found["2"].q_values[0] < 0.05 < found["4"].q_values[0]
     assert found["0"].skipped == "it reads the input"
@@ -68,8 +68,8 @@ def test_matrices_stored_the_other_way_give_the_same() -> None:
     first, second = _planted()
     plain = nn.Sequential(nn.Linear(24, 24, bias=False), nn.ReLU(), nn.Linear(24, 24, bias=False))
     with torch.no_grad():
-        plain[0].weight.copy_(first)
-        plain[2].weight.copy_(second)
+        plain[0].get_parameter("weight").copy_(first)
+        plain[2].get_parameter("weight").copy_(second)
     stored = _Stored((first.T.contiguous(), second.T.contiguous()))
     network = open_network(nn.Sequential(nn.Linear(24, 24, bias=False), stored))
     found = hidden_pairs(network, method="balanced", shuffles=49, seed=0, jobs=1, backend="threading", progress=silent)
