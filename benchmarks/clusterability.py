@@ -23,10 +23,10 @@ from scipy.sparse.linalg import eigsh
 from threadpoolctl import threadpool_limits
 
 from weightatlas.anatomy.flow import channel_flow
-from weightatlas.branching.adjacency import Adjacency
 from weightatlas.branching.clusterability import CLUSTERS, clusterability
-from weightatlas.branching.ncut import TOLERANCE, first_vectors
-from weightatlas.branching.network_graph import NetworkGraph, network_graph
+from weightatlas.branching.cuts.adjacency import Adjacency
+from weightatlas.branching.cuts.ncut import TOLERANCE, first_vectors
+from weightatlas.branching.cuts.network_graph import NetworkGraph, network_graph
 from weightatlas.checkpoints import zoo_model
 
 Array = np.ndarray

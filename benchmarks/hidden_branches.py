@@ -19,7 +19,7 @@ from measure import Claims, machine
 from scipy.stats import binom, binomtest
 from sklearn.metrics import adjusted_rand_score
 
-from weightatlas.branching.hidden_matrix import NULLS, Method
+from weightatlas.branching.hidden.hidden_matrix import NULLS, Method
 from weightatlas.branching.implicit import implicit
 from weightatlas.parallel import parallel_map
 

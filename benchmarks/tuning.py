@@ -15,10 +15,10 @@ import numpy as np
 from measure import Claims, interleaved, machine
 from scipy.optimize import curve_fit
 
-from weightatlas.branching.colour import colour_axes
-from weightatlas.branching.gabor import GaborModel
-from weightatlas.branching.least_squares import explained_shares
-from weightatlas.branching.noise import noise_axes, noise_fits
+from weightatlas.branching.kernels.colour import colour_axes
+from weightatlas.branching.kernels.gabor import GaborModel
+from weightatlas.branching.kernels.least_squares import explained_shares
+from weightatlas.branching.kernels.noise import noise_axes, noise_fits
 from weightatlas.branching.tuning import tuning
 
 if TYPE_CHECKING:

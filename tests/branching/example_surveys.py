@@ -12,7 +12,7 @@ from tests.branching.planted_networks import Branched, Inception
 from weightatlas.branching import survey
 from weightatlas.branching.onset import Onset, OnsetStep
 from weightatlas.branching.specialization import specialization
-from weightatlas.branching.tested_families import Families
+from weightatlas.branching.surveying.tested_families import Families
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,9 +9,9 @@ import pytest
 import torch
 from scipy.stats import binom
 
-from tests.branching.test_ncut import random_graph
+from tests.branching.cuts.test_ncut import random_graph
 from weightatlas.branching.clusterability import SHUFFLED, Clusterability, Shuffled, clusterability
-from weightatlas.branching.network_graph import network_graph
+from weightatlas.branching.cuts.network_graph import network_graph
 
 
 def measured(ncut: float, null: list[float], clusters: int = 4) -> Clusterability:

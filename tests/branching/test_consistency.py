@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from weightatlas.branching.branch_profiles import branch_profile
 from weightatlas.branching.consistency import Consistency, consistency
+from weightatlas.branching.gathering.branch_profiles import branch_profile
 from weightatlas.branching.specialization import Specialization, specialization
 
 

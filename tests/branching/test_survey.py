@@ -79,7 +79,7 @@ def test_branches_of_unequal_kernels_are_compared_at_one_size() -> None:
 
 
 def test_given_families_are_tested_in_given_branches() -> None:
-    families = {"mixed": {"curves": range(9), "other": range(9, 30)}, "unknown": {"one": [0]}}
+    families = {"mixed": {"curves": range(9), "other": range(9, 30)}, "unknown": {"one": range(1)}}
     branches = {"mixed": {"5x5": range(12), "1x1": range(12, 40)}}
     model = Branched()
     found = survey(model, families=families, branches=branches, families_name="f.json", chosen_after_looking=True)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.reference import unit_tuning as slow
-from weightatlas.branching.image_kernels import CONSTANT, NOT_FINITE, ZERO
+from weightatlas.branching.kernels.image_kernels import CONSTANT, NOT_FINITE, ZERO
 from weightatlas.branching.tuning import COLOUR, Tuning, tuning
 
 if TYPE_CHECKING:

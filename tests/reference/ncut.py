@@ -9,7 +9,7 @@ import numpy.typing as npt
 from sklearn.cluster import SpectralClustering
 
 if TYPE_CHECKING:
-    from weightatlas.branching.network_graph import NetworkGraph
+    from weightatlas.branching.cuts.network_graph import NetworkGraph
 
 Array = npt.NDArray[np.float64]
 

@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from weightatlas.anatomy.branch_names import around, below, kernel_names
-from weightatlas.anatomy.branch_types import Branch, Branching
-from weightatlas.anatomy.channel_ids import Constant
-from weightatlas.anatomy.channel_walk import walk_graph
-from weightatlas.anatomy.exporting import Example, export_graph
-from weightatlas.anatomy.grouped import grouped_branches, groups_in
-from weightatlas.anatomy.paths import Paths, along, bottleneck_of, kernel_of
-from weightatlas.anatomy.residual_branches import heads_in, sums_in
+from weightatlas.anatomy.graph.branch_names import around, below, kernel_names
+from weightatlas.anatomy.graph.branch_types import Branch, Branching
+from weightatlas.anatomy.graph.channel_ids import Constant
+from weightatlas.anatomy.graph.channel_walk import walk_graph
+from weightatlas.anatomy.graph.exporting import Example, export_graph
+from weightatlas.anatomy.graph.grouped import grouped_branches, groups_in
+from weightatlas.anatomy.graph.paths import Paths, along, bottleneck_of, kernel_of
+from weightatlas.anatomy.graph.residual_branches import heads_in, sums_in
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from weightatlas.anatomy.channel_ids import Value
-    from weightatlas.anatomy.channel_records import Joint
-    from weightatlas.anatomy.paths import Origin
+    from weightatlas.anatomy.graph.channel_ids import Value
+    from weightatlas.anatomy.graph.channel_records import Joint
+    from weightatlas.anatomy.graph.paths import Origin
 
 __all__ = ["Branch", "Branching", "branches", "grouped_branches"]
 

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import fx
 
-from weightatlas.anatomy.exporting import Example, Exported, export_graph
-from weightatlas.anatomy.linearised import Linearised, operator_name
+from weightatlas.anatomy.graph.exporting import Example, Exported, export_graph
+from weightatlas.anatomy.graph.linearised import Linearised, operator_name
 from weightatlas.errors import SourceError
 
 if TYPE_CHECKING:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from weightatlas.anatomy.channel_ids import Channels
-from weightatlas.anatomy.channel_walk import walk_graph
-from weightatlas.anatomy.exporting import Example, export_graph
+from weightatlas.anatomy.graph.channel_ids import Channels
+from weightatlas.anatomy.graph.channel_walk import walk_graph
+from weightatlas.anatomy.graph.exporting import Example, export_graph
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from weightatlas.anatomy.channel_walk import Walk
+    from weightatlas.anatomy.graph.channel_walk import Walk
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,16 +1,16 @@
 """Branch specialisation: which features gather in which branch, and what branches hide in an unbranched layer?"""
 
 from weightatlas.anatomy.branches import Branch, Branching, branches, grouped_branches
-from weightatlas.branching.branch_profiles import BranchProfile, branch_profile
 from weightatlas.branching.clusterability import Clusterability, clusterability
 from weightatlas.branching.consistency import Consistency, consistency
-from weightatlas.branching.enrichment import FamilyBranch
+from weightatlas.branching.cuts.network_graph import NetworkGraph, network_graph
 from weightatlas.branching.families import families_from_tuning, read_families
-from weightatlas.branching.family_clusters import FamilyClusters, cluster_families
-from weightatlas.branching.family_features import common_kernels, tuning_features
+from weightatlas.branching.gathering.branch_profiles import BranchProfile, branch_profile
+from weightatlas.branching.gathering.enrichment import FamilyBranch
+from weightatlas.branching.gathering.family_clusters import FamilyClusters, cluster_families
+from weightatlas.branching.gathering.family_features import common_kernels, tuning_features
 from weightatlas.branching.implicit import HiddenBranches, implicit
 from weightatlas.branching.measured import MeasuredTuning, measured_tuning
-from weightatlas.branching.network_graph import NetworkGraph, network_graph
 from weightatlas.branching.onset import Onset, onset
 from weightatlas.branching.pictures.kernels import kernel_images
 from weightatlas.branching.pictures.patches import ExcitingPatches, exciting_patches

@@ -8,9 +8,9 @@ import altair as alt
 import numpy as np
 
 from weightatlas import palette
-from weightatlas.branching.classes import CLASSES
-from weightatlas.branching.colour import COLOUR
 from weightatlas.branching.drawing.tuned_groups import panels, tuned_groups, unit_rows
+from weightatlas.branching.kernels.classes import CLASSES
+from weightatlas.branching.kernels.colour import COLOUR
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Final, Literal, get_args
 import numpy as np
 from jaxtyping import Float, Int64
 
-from weightatlas.branching.adjacency import Adjacency
-from weightatlas.branching.balancing import balance
-from weightatlas.branching.ncut import RESTARTS, spectral_cut
+from weightatlas.branching.cuts.adjacency import Adjacency
+from weightatlas.branching.cuts.ncut import RESTARTS, spectral_cut
+from weightatlas.branching.hidden.balancing import balance
 from weightatlas.parallel import Backend, parallel_map
 from weightatlas.progress import Progress, silent
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from weightatlas.branching.network_graph import NetworkGraph
+    from weightatlas.branching.cuts.network_graph import NetworkGraph
 
 Array = np.ndarray
 
@@ -137,7 +137,7 @@ def clusterability(
 
     Example:
         >>> import torch
-        >>> from weightatlas.branching.network_graph import network_graph
+        >>> from weightatlas.branching.cuts.network_graph import network_graph
         >>> block = torch.block_diag(*torch.ones(3, 8, 8)) + 0.01
         >>> found = clusterability(network_graph({"a.weight": block, "b.weight": block}), clusters=3, shuffles=19)
         >>> round(found.ncut, 2), found.z_score < -3, found.p_value

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from weightatlas.branching.branch_matching import by_name, match
-from weightatlas.branching.branch_profiles import BranchProfile, Run, as_run
-from weightatlas.branching.recurrence import MatchedRuns, Recurrence, strength_p_values
+from weightatlas.branching.gathering.branch_matching import by_name, match
+from weightatlas.branching.gathering.branch_profiles import BranchProfile, Run, as_run
+from weightatlas.branching.gathering.recurrence import MatchedRuns, Recurrence, strength_p_values
 from weightatlas.branching.specialization import Specialization
 from weightatlas.result import Result, Row, plain
 from weightatlas.wording import counted, listed, number, printable
@@ -110,13 +110,13 @@ class Consistency(Result):
 
     def chart(self) -> alt.LayerChart:
         """Strength of each family beside its null."""
-        from weightatlas.branching.specialization_plates import consistency_chart
+        from weightatlas.branching.drawing.specialization_plates import consistency_chart
 
         return consistency_chart(self)
 
     def plates(self) -> Sequence[Plate]:
         """The same, as it stands in an atlas."""
-        from weightatlas.branching.specialization_plates import consistency_plates
+        from weightatlas.branching.drawing.specialization_plates import consistency_plates
 
         return consistency_plates(self)
 

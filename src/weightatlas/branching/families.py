@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, get_args
 
 import numpy as np
 
-from weightatlas.branching.colour import COLOUR
+from weightatlas.branching.kernels.colour import COLOUR
 from weightatlas.checkpoints.bounded_json import bounded_json
 from weightatlas.checkpoints.bounded_names import NAME_LIMIT
 from weightatlas.checkpoints.untrusted import untrusted

@@ -24,7 +24,7 @@ from weightatlas.wording import capitalized, listed, printable
 if TYPE_CHECKING:
     from weightatlas.branching.specialization import Specialization
     from weightatlas.branching.survey import BranchingSurvey
-    from weightatlas.branching.tested_families import Families
+    from weightatlas.branching.surveying.tested_families import Families
 
 SAID: Final = 3
 """Layers whose families have a sentence of their own."""

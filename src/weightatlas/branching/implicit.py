@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, Int64
 
-from weightatlas.branching.axis_tests import axis_tests
-from weightatlas.branching.biclusters import order_by
-from weightatlas.branching.correlations import AxisCorrelation, correlate_axes, first_layer_figures
-from weightatlas.branching.hidden_matrix import METHODS, NULLS, Method, Null, decompose
-from weightatlas.branching.successive import connection_sizes
+from weightatlas.branching.hidden.axis_tests import axis_tests
+from weightatlas.branching.hidden.biclusters import order_by
+from weightatlas.branching.hidden.correlations import AxisCorrelation, correlate_axes, first_layer_figures
+from weightatlas.branching.hidden.hidden_matrix import METHODS, NULLS, Method, Null, decompose
+from weightatlas.branching.hidden.successive import connection_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import torch
 
-    from weightatlas.branching.hidden_matrix import Decomposed
-    from weightatlas.branching.kernel_norms import Norm
+    from weightatlas.branching.hidden.hidden_matrix import Decomposed
+    from weightatlas.branching.hidden.kernel_norms import Norm
 
 Array = np.ndarray
 

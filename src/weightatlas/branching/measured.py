@@ -12,11 +12,11 @@ import torch
 from jaxtyping import Float64
 from torch import nn
 
-from weightatlas.branching.preferences import Label, Preferences, leads, preferences
-from weightatlas.branching.probing import PROBE, NotReachedError, Place, evaluating, place_of
-from weightatlas.branching.stimuli import arcs, colours, frequency_boundaries, gratings
-from weightatlas.branching.tuning_curves import TuningCurves, tuning_curves
-from weightatlas.branching.unit_answers import Answers, Middle, answers, shuffles_for
+from weightatlas.branching.responses.preferences import Label, Preferences, leads, preferences
+from weightatlas.branching.responses.probing import PROBE, NotReachedError, Place, evaluating, place_of
+from weightatlas.branching.responses.stimuli import arcs, colours, frequency_boundaries, gratings
+from weightatlas.branching.responses.tuning_curves import TuningCurves, tuning_curves
+from weightatlas.branching.responses.unit_answers import Answers, Middle, answers, shuffles_for
 from weightatlas.progress import Progress, silent
 from weightatlas.result import Result, Row, plain
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     import altair as alt
 
-    from weightatlas.branching.stimuli import Stimuli
+    from weightatlas.branching.responses.stimuli import Stimuli
     from weightatlas.plate import Plate
 
 Array = np.ndarray
@@ -129,13 +129,13 @@ class MeasuredTuning(Result):
 
     def chart(self) -> alt.Chart:
         """Units of each label, a bar a layer."""
-        from weightatlas.branching.tuning_plates import labels_chart
+        from weightatlas.branching.drawing.tuning_plates import labels_chart
 
         return labels_chart(self)
 
     def plates(self) -> Sequence[Plate]:
         """The same, as it stands in an atlas."""
-        from weightatlas.branching.tuning_plates import labels_plates
+        from weightatlas.branching.drawing.tuning_plates import labels_plates
 
         return labels_plates(self)
 

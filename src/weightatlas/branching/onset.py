@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, get_args
 import numpy as np
 from scipy.stats import false_discovery_control
 
-from weightatlas.branching.colour import chroma, colour_axes
 from weightatlas.branching.families import By, colour_families, families_from_tuning, frequency_families
-from weightatlas.branching.family_features import common_kernels
-from weightatlas.branching.image_kernels import image_kernels
-from weightatlas.branching.image_layer import ImageLayer, image_layer
+from weightatlas.branching.gathering.family_features import common_kernels
+from weightatlas.branching.gathering.image_layer import ImageLayer, image_layer
+from weightatlas.branching.kernels.colour import chroma, colour_axes
+from weightatlas.branching.kernels.image_kernels import image_kernels
+from weightatlas.branching.kernels.spectrum import spectrum
 from weightatlas.branching.specialization import SIGNIFICANT, specialization
-from weightatlas.branching.spectrum import spectrum
 from weightatlas.branching.tuning import tuning
 from weightatlas.checkpoints import Trajectory, open_trajectory
 from weightatlas.checkpoints.untrusted import summary
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import torch
 
-    from weightatlas.branching.membership import Branched
+    from weightatlas.branching.gathering.membership import Branched
     from weightatlas.checkpoints import Checkpoint
     from weightatlas.plate import Plate
 
@@ -132,13 +132,13 @@ class Onset(Result):
 
     def chart(self) -> alt.LayerChart:
         """Information over the run, beside its null."""
-        from weightatlas.branching.specialization_plates import onset_chart
+        from weightatlas.branching.drawing.specialization_plates import onset_chart
 
         return onset_chart(self)
 
     def plates(self) -> Sequence[Plate]:
         """The same, as it stands in an atlas."""
-        from weightatlas.branching.specialization_plates import onset_plates
+        from weightatlas.branching.drawing.specialization_plates import onset_plates
 
         return onset_plates(self)
 

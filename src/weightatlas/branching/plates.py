@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from weightatlas.branching import captions
 from weightatlas.branching.charts import cardinal, orientation_chart, orientation_rows, tuning_chart
+from weightatlas.branching.drawing import captions
 from weightatlas.branching.drawing.family_plates import family_plates
 from weightatlas.branching.drawing.hidden_plates import hidden_plates
 from weightatlas.branching.drawing.network_plates import network_plates

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from weightatlas.branching.enrichment import FamilyBranch, enrichment
-from weightatlas.branching.information import dependence
-from weightatlas.branching.membership import Partition, branch_partition, family_members, family_partition
+from weightatlas.branching.gathering.enrichment import FamilyBranch, enrichment
+from weightatlas.branching.gathering.information import dependence
+from weightatlas.branching.gathering.membership import Partition, branch_partition, family_members, family_partition
 from weightatlas.result import Result, Row, plain
 from weightatlas.wording import counted, listed, printable
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     import altair as alt
 
-    from weightatlas.branching.membership import Branched, Labels
+    from weightatlas.branching.gathering.membership import Branched, Labels
     from weightatlas.plate import Plate
 
 PERMUTATIONS: Final = 9999
@@ -132,13 +132,13 @@ class Specialization(Result):
 
     def chart(self) -> alt.LayerChart:
         """Families down, branches across: the share of the family that stands in the branch."""
-        from weightatlas.branching.specialization_plates import enrichment_chart
+        from weightatlas.branching.drawing.specialization_plates import enrichment_chart
 
         return enrichment_chart(self)
 
     def plates(self) -> Sequence[Plate]:
         """The chart, as it stands in an atlas."""
-        from weightatlas.branching.specialization_plates import enrichment_plates
+        from weightatlas.branching.drawing.specialization_plates import enrichment_plates
 
         return enrichment_plates(self)
 

@@ -12,14 +12,14 @@ import torch
 from weightatlas.anatomy.branches import Branch, Branching
 from weightatlas.branching import tables
 from weightatlas.branching.clusterability import Clusterability, clusterability
-from weightatlas.branching.membership import branch_partition
-from weightatlas.branching.network import open_network
-from weightatlas.branching.network_graph import network_graph
+from weightatlas.branching.cuts.network_graph import network_graph
+from weightatlas.branching.gathering.membership import branch_partition
 from weightatlas.branching.onset import Onset, onset
-from weightatlas.branching.tested_families import Families, given_families, tuned_families
-from weightatlas.branching.tested_pairs import HiddenPair, hidden_pairs
-from weightatlas.branching.unit_survey import survey_units
-from weightatlas.branching.units import LayerUnits
+from weightatlas.branching.surveying.network import open_network
+from weightatlas.branching.surveying.tested_families import Families, given_families, tuned_families
+from weightatlas.branching.surveying.tested_pairs import HiddenPair, hidden_pairs
+from weightatlas.branching.surveying.unit_survey import survey_units
+from weightatlas.branching.surveying.units import LayerUnits
 from weightatlas.checkpoints import Checkpoint, Trajectory
 from weightatlas.progress import Progress, silent
 from weightatlas.result import Result, Row

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from weightatlas.branching.survey import BranchingSurvey
-    from weightatlas.branching.units import LayerUnits
+    from weightatlas.branching.surveying.units import LayerUnits
 
 TUNED: Final = ("chroma", "orientation", "selectivity", "frequency", "phase", "dc_share", "gabor", "norm")
 

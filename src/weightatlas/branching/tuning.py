@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from weightatlas.branching.classes import FEWEST_PIXELS, Candidate, Class, classify
-from weightatlas.branching.colour import COLOUR, ColourGap, chroma, colour_axes, colour_gap
-from weightatlas.branching.gabor import GaborFits, fit_gabors
-from weightatlas.branching.image_kernels import image_kernels
-from weightatlas.branching.noise import noise_axes, noise_fits, p_values
-from weightatlas.branching.spectrum import Spectrum, spectrum
-from weightatlas.branching.spots import SpotFits, fit_spots
+from weightatlas.branching.kernels.classes import FEWEST_PIXELS, Candidate, Class, classify
+from weightatlas.branching.kernels.colour import COLOUR, ColourGap, chroma, colour_axes, colour_gap
+from weightatlas.branching.kernels.gabor import GaborFits, fit_gabors
+from weightatlas.branching.kernels.image_kernels import image_kernels
+from weightatlas.branching.kernels.noise import noise_axes, noise_fits, p_values
+from weightatlas.branching.kernels.spectrum import Spectrum, spectrum
+from weightatlas.branching.kernels.spots import SpotFits, fit_spots
 from weightatlas.result import Result, Row, plain
 
 if TYPE_CHECKING:
@@ -112,13 +112,13 @@ class Tuning(Result):
 
     def chart(self) -> alt.LayerChart:
         """Chroma against frequency, a dot a unit."""
-        from weightatlas.branching.tuning_plates import tuning_scatter
+        from weightatlas.branching.drawing.tuning_plates import tuning_scatter
 
         return tuning_scatter(self)
 
     def plates(self) -> Sequence[Plate]:
         """The same, as it stands in an atlas."""
-        from weightatlas.branching.tuning_plates import tuning_plates
+        from weightatlas.branching.drawing.tuning_plates import tuning_plates
 
         return tuning_plates(self)
 

@@ -14,7 +14,7 @@ from weightatlas.branching.drawing.enrichment_charts import (
     shown,
 )
 from weightatlas.branching.specialization import specialization
-from weightatlas.branching.tested_families import Families
+from weightatlas.branching.surveying.tested_families import Families
 
 
 def test_a_dot_is_the_share_of_the_family_and_the_figure_its_units() -> None:

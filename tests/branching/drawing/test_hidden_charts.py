@@ -9,7 +9,7 @@ import pytest
 from tests.branching.example_surveys import planted, values_of
 from weightatlas.branching.drawing.hidden_charts import CELLS, hidden_chart, hidden_rows, hides, pictured, strongest
 from weightatlas.branching.implicit import HiddenBranches, implicit
-from weightatlas.branching.tested_pairs import HiddenPair
+from weightatlas.branching.surveying.tested_pairs import HiddenPair
 
 if TYPE_CHECKING:
     from weightatlas.branching.survey import BranchingSurvey

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from tests.branching.example_surveys import deep, grey, joined, planted, unbranched, wide
-from weightatlas.branching.correlations import AxisCorrelation
 from weightatlas.branching.drawing.titles import (
     branches_title,
     clusterability_title,
@@ -17,6 +16,7 @@ from weightatlas.branching.drawing.titles import (
     shares_title,
 )
 from weightatlas.branching.drawing.tuned_groups import tuned_groups
+from weightatlas.branching.hidden.correlations import AxisCorrelation
 
 
 def test_branches_are_counted_by_layer_and_named_by_how_they_meet() -> None:

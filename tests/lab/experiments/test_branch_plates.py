@@ -29,7 +29,9 @@ def test_findings_say_what_was_planted(result: BranchExperimentResult) -> None:
     assert "Units of residual blocks gather by kind in the deep network." in told
     assert "Specialisation in colour sets in, to stay, in three of 24 runs." in told
     assert separation_title(result) == "Branches differ in colour in six of eight branched networks"
-    assert crossed_title(result) == "Whether a narrow branch takes more colour: does; a large kernel: does"
+    title = "Which branch colour goes to: by width, to the narrow one; by kernel size, to large kernels"
+    assert crossed_title(result) == title
+    assert not any("-0" in line for finding in branch_findings(result) for line in finding.evidence)
 
 
 def test_every_plate_that_a_finding_names_is_there(result: BranchExperimentResult) -> None:

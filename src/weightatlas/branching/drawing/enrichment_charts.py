@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from weightatlas.branching.specialization import Specialization
-    from weightatlas.branching.tested_families import Families
+    from weightatlas.branching.surveying.tested_families import Families
 
 MATRICES: Final = 6
 """Layers that are drawn at most, those with the most information over chance; the table has all."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from weightatlas.branching import captions
+from weightatlas.branching.drawing import captions
 from weightatlas.branching.drawing.enrichment_charts import enrichment_matrices, enrichment_rows, shown
 from weightatlas.branching.drawing.network_charts import NULL_WIDTH
 from weightatlas.branching.drawing.titles import families_title

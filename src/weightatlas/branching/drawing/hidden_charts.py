@@ -8,8 +8,8 @@ import altair as alt
 import numpy as np
 
 from weightatlas import palette
-from weightatlas.branching.balancing import balance
 from weightatlas.branching.charts import inline
+from weightatlas.branching.hidden.balancing import balance
 from weightatlas.branching.specialization import SIGNIFICANT
 from weightatlas.wording import printable
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from weightatlas.branching.implicit import HiddenBranches
     from weightatlas.branching.survey import BranchingSurvey
-    from weightatlas.branching.tested_pairs import HiddenPair
+    from weightatlas.branching.surveying.tested_pairs import HiddenPair
 
     Matrix = npt.NDArray[np.float64]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from weightatlas.branching import captions
+from weightatlas.branching.drawing import captions
 from weightatlas.branching.drawing.hidden_charts import hidden_chart, hidden_rows, hides, pictured
 from weightatlas.branching.drawing.network_charts import NULL_WIDTH
 from weightatlas.branching.drawing.titles import hidden_title, matrix_title
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from weightatlas.branching.survey import BranchingSurvey
-    from weightatlas.branching.tested_pairs import HiddenPair
+    from weightatlas.branching.surveying.tested_pairs import HiddenPair
 
 
 def hidden_plates(survey: BranchingSurvey) -> list[Plate]:

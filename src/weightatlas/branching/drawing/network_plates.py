@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from weightatlas.branching import captions
+from weightatlas.branching.drawing import captions
 from weightatlas.branching.drawing.network_charts import clusterability_chart, onset_chart, share_rows, shares_chart
 from weightatlas.branching.drawing.titles import clusterability_title, falls_apart, onset_title, shares_title
 from weightatlas.plate import Chart, Heading, Plate

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from weightatlas.branching.charts import cardinal
 from weightatlas.branching.drawing.hidden_charts import hides, strongest
+from weightatlas.branching.drawing.tuning_plates import CONTINUUM
 from weightatlas.branching.specialization import SIGNIFICANT
-from weightatlas.branching.tuning_plates import CONTINUUM
 from weightatlas.wording import capitalized, counted, listed, number, printable
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from weightatlas.branching.onset import Onset
     from weightatlas.branching.specialization import Specialization
     from weightatlas.branching.survey import BranchingSurvey
-    from weightatlas.branching.tested_families import Families
-    from weightatlas.branching.tested_pairs import HiddenPair
+    from weightatlas.branching.surveying.tested_families import Families
+    from weightatlas.branching.surveying.tested_pairs import HiddenPair
 
 FAMILY_NAMES: Final = {
     ("colour", "colour"): "colour",

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from weightatlas import palette
-from weightatlas.branching.classes import CLASSES
-from weightatlas.branching.colour import COLOUR
+from weightatlas.branching.kernels.classes import CLASSES
+from weightatlas.branching.kernels.colour import COLOUR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from weightatlas.branching.survey import BranchingSurvey
+    from weightatlas.branching.surveying.units import LayerUnits
     from weightatlas.branching.tuning import Tuning
-    from weightatlas.branching.units import LayerUnits
 
     Units = npt.NDArray[np.int64]
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from weightatlas.branching.information import entropy, mutual_information, permuted_tables
+from weightatlas.branching.gathering.information import entropy, mutual_information, permuted_tables
 from weightatlas.branching.measured import measured_tuning
-from weightatlas.branching.preferences import LABELS
+from weightatlas.branching.responses.preferences import LABELS
 from weightatlas.evaluation import open_model
 from weightatlas.lab.experiments.experiment import Measurement
 from weightatlas.lab.records import RunFolder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 from weightatlas.lab.experiments.branch_variants import ALEXNET_TWIN, CHANCE_RHO, ONE, SHALLOW
@@ -38,15 +39,13 @@ def separation_title(result: BranchExperimentResult) -> str:
 
 
 def crossed_title(result: BranchExperimentResult) -> str:
-    """Whether width or kernel size decides which branch takes colour."""
-    width, kernel = (_claimed(result, CROSSING, f"chroma_{which}", "higher") for which in ("large", "narrow"))
+    """Which branch takes colour, by width and by kernel size."""
+    width, kernel = _crossing(result)
     if width is None or kernel is None:
         return "Which of two branches takes colour, by width and by kernel size"
-    told = {"agrees": "does", "disagrees": "does the reverse", "undecided": "is undecided"}
-    return (
-        f"Whether a narrow branch takes more colour: {told[width.verdict or 'undecided']}; a large kernel: "
-        f"{told[kernel.verdict or 'undecided']}"
-    )
+    by_width = {"agrees": "to the narrow one", "disagrees": "to the wide one"}.get(width.verdict or "", "undecided")
+    by_kernel = {"agrees": "to large kernels", "disagrees": "to small ones"}.get(kernel.verdict or "", "undecided")
+    return f"Which branch colour goes to: by width, {by_width}; by kernel size, {by_kernel}"
 
 
 def _colour(result: BranchExperimentResult) -> Finding | None:
@@ -60,10 +59,9 @@ def _colour(result: BranchExperimentResult) -> Finding | None:
     for item in judged:
         p_values = result.values(item.variant, "p_value")
         sure = [value for value in p_values.values() if value < GATHERED]
-        share = item.effect.variant.mean
         told.append(
-            f"{item.variant}: {share:.0%} of the variance of chroma between branches ({item.verdict}); by the "
-            f"threshold p < {GATHERED:g} in {tally(sure)} of {counted(len(p_values), 'seed')}"
+            f"{item.variant}: {_signed(item.effect.variant.mean)} of the variance of chroma between branches "
+            f"({item.verdict}); by the threshold p < {GATHERED:g} in {tally(sure)} of {counted(len(p_values), 'seed')}"
         )
     return Finding(statement, tuple(told), plate="separation", importance=0.9)
 
@@ -78,29 +76,31 @@ def _frequency(result: BranchExperimentResult) -> Finding | None:
         return None
     agreeing = [item for item in judged if item.verdict == "agrees"]
     statement = f"Branches differ in frequency in {tally(agreeing)} of {counted(len(judged), 'branched network')}."
-    told = [f"{item.variant}: {item.effect.variant.mean:.0%} of its variance ({item.verdict})" for item in judged]
+    told = [f"{item.variant}: {_signed(item.effect.variant.mean)} of its variance ({item.verdict})" for item in judged]
     return Finding(statement, tuple(told), plate="separation", importance=0.8)
 
 
 def _hidden(result: BranchExperimentResult) -> Finding | None:
-    told, above, runs = [], [], 0
+    told: list[str] = []
+    values: list[float] = []
+    names = {variant.name for variant in result.experiment.variants}
     for name in (ONE, ALEXNET_TWIN):
-        if not any(variant.name == name for variant in result.experiment.variants):
-            continue
-        values = list(result.values(name, "hidden_chroma").values())
-        runs += len(values)
-        above += [value for value in values if value > CHANCE_RHO]
-        if values:
-            sure = [value for value in result.values(name, "hidden_p").values() if value < GATHERED]
+        found = list(result.values(name, "hidden_chroma").values()) if name in names else []
+        if found:
+            second = list(result.values(name, "hidden_second_chroma").values())
+            p_values = list(result.values(name, "hidden_p").values())
+            sure = [value for value in p_values if value < GATHERED]
             told.append(
-                f"{name}: |rho| with chroma {', '.join(f'{value:.2f}' for value in values)}; the axis itself has "
-                f"p < {GATHERED:g} in {tally(sure)}"
+                f"{name}: |rho| of the first axis with chroma {_figures(found)}, of the second {_figures(second)}; the "
+                f"first has p < {GATHERED:g} in {tally(sure)} of {counted(len(p_values), 'run')}"
             )
+        values += found
     if not told:
         return None
+    above = [value for value in values if value > CHANCE_RHO]
     statement = (
-        f"Without branches, the first hidden axis follows colour in {tally(above)} of {counted(runs, 'run')} (|rho| "
-        f"above {CHANCE_RHO:g})."
+        f"Without branches, the first hidden axis follows colour in {tally(above)} of {counted(len(values), 'run')} "
+        f"(|rho| above {CHANCE_RHO:g})."
     )
     return Finding(statement, tuple(told), plate="separation", importance=0.85)
 
@@ -121,25 +121,33 @@ def _twins(result: BranchExperimentResult) -> Finding | None:
         branched, halves = (_mean([row[key] for row in own]) for key in ("separation", "twin_separation"))
         alike = _mean([row["chroma_with_twin"] for row in own if row["chroma_with_twin"] is not None])
         told.append(
-            f"{name}: {branched:.0%} between branches, {halves:.0%} between halves; units that started alike have "
-            f"chroma of rank correlation {_signed(alike)}"
+            f"{name}: {_signed(branched)} between branches, {_signed(halves)} between halves; rank correlation of the "
+            f"chroma of units that started alike {_signed(alike)}"
         )
     return Finding(statement, tuple(told), plate="separation", importance=0.75)
 
 
 def _crossed(result: BranchExperimentResult) -> Finding | None:
-    width, kernel = (_claimed(result, CROSSING, f"chroma_{which}", "higher") for which in ("large", "narrow"))
+    width, kernel = _crossing(result)
     if width is None or kernel is None:
         return None
-    told = []
-    sentences = []
+    told, sentences = [], []
     for item, what in ((width, "narrow branch"), (kernel, "branch of large kernels")):
         half = item.effect.difference
-        more = {"agrees": "takes more colour", "disagrees": "takes less colour"}.get(item.verdict or "")
-        sentences.append(f"the {what} {more or 'takes neither more nor less colour that could be told'}")
+        more = {"agrees": "takes more colour", "disagrees": "takes less colour"}.get(item.verdict or "", "is undecided")
+        sentences.append(f"the {what} {more}")
         span = "" if half.low is None or half.high is None else f", {_signed(half.low / 2)} to {_signed(half.high / 2)}"
-        told.append(f"chroma of the {what} {_signed(half.mean / 2)}{span} ({item.verdict})")
-    return Finding(f"{capitalized(' and '.join(sentences))}.", tuple(told), plate="crossed", importance=0.82)
+        told.append(f"chroma that the {what} has more {_signed(half.mean / 2)}{span} ({item.verdict})")
+    statement = f"{capitalized(' and '.join(sentences))}."
+    if (width.verdict, kernel.verdict) == ("undecided", "undecided"):
+        statement = "Whether width or kernel size decides which branch takes colour is undecided."
+    return Finding(statement, tuple(told), plate="crossed", importance=0.82)
+
+
+def _crossing(result: BranchExperimentResult) -> tuple[Comparison | None, Comparison | None]:
+    """What is claimed of width, and of kernel size: each moves the figure that is oriented by the other."""
+    width, kernel = (_claimed(result, CROSSING, f"chroma_{which}", "higher") for which in ("large", "narrow"))
+    return width, kernel
 
 
 def _recurs(result: BranchExperimentResult) -> Finding | None:
@@ -152,7 +160,7 @@ def _recurs(result: BranchExperimentResult) -> Finding | None:
         f"Matched over seeds, branches differ in colour in the same way in {tally(sure)} of "
         f"{counted(len(branched), 'branched network')}."
     )
-    told = [f"{row['variant']}: strength {row['strength']:.2f}, p {row['p_value']:.3f}" for row in branched]
+    told = [f"{row['variant']}: strength {_signed(row['strength'])}, p {row['p_value']:.3f}" for row in branched]
     return Finding(statement, tuple(told), plate="branches", importance=0.6)
 
 
@@ -182,16 +190,17 @@ def _blocks(result: BranchExperimentResult) -> Finding | None:
         "disagrees": "Units of residual blocks do not gather by kind in the deep network.",
         "undecided": "Whether units of residual blocks gather by kind in the deep network is undecided.",
     }
+    keys = {
+        "block_excess": "bits beyond chance",
+        "block_start": "of the first weights",
+        "neighbour_excess": "between neighbours",
+        "block_separation": "of the variance of colour scores between blocks",
+    }
     told = []
     for name in (SHALLOW, "deep"):
-        bits, share, start, close = (
-            _mean(list(result.values(name, key).values()))
-            for key in ("block_excess", "block_share", "block_start", "neighbour_excess")
-        )
-        told.append(
-            f"{name}: {bits:.3f} bits beyond chance, {share:.0%} of the families' entropy; {start:.3f} of the first "
-            f"weights; {close:.3f} between neighbours"
-        )
+        means = {key: _mean(list(result.values(name, key).values())) for key in keys}
+        parts = [f"{_signed(means[key])} {what}" for key, what in keys.items() if not math.isnan(means[key])]
+        told.append(f"{name}: {', '.join(parts)}")
     return Finding(verdicts[deep.verdict or "undecided"], tuple(told), plate="blocks", importance=0.7)
 
 
@@ -222,9 +231,13 @@ def _claimed(result: BranchExperimentResult, variant: str, measure: str, expecte
     )
 
 
+def _figures(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:.2f}" for value in values)
+
+
 def _signed(value: float) -> str:
     return f"{value:+.2f}".replace("-", "−")
 
 
 def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values) if values else float("nan")
+    return sum(values) / len(values) if values else math.nan

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from weightatlas.branching.colour import chroma
 from weightatlas.branching.families import colour_families
-from weightatlas.branching.family_features import common_kernels
-from weightatlas.branching.image_kernels import image_kernels
-from weightatlas.branching.image_layer import image_layer
+from weightatlas.branching.gathering.family_features import common_kernels
+from weightatlas.branching.gathering.image_layer import image_layer
 from weightatlas.branching.implicit import implicit
+from weightatlas.branching.kernels.colour import chroma
+from weightatlas.branching.kernels.image_kernels import image_kernels
 from weightatlas.branching.onset import onset
 from weightatlas.branching.pictures.kernels import kernel_images
 from weightatlas.branching.specialization import specialization

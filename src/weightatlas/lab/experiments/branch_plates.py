@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from weightatlas.branching.colour import COLOUR
+from weightatlas.branching.kernels.colour import COLOUR
 from weightatlas.lab.experiments.branch_charts import (
     CHROMA,
     blocks_chart,

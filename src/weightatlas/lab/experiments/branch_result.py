@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import numpy as np
 from scipy.stats import spearmanr
 
-from weightatlas.branching.branch_profiles import branch_profile
-from weightatlas.branching.colour import COLOUR
 from weightatlas.branching.consistency import consistency
+from weightatlas.branching.gathering.branch_profiles import branch_profile
+from weightatlas.branching.kernels.colour import COLOUR
 from weightatlas.lab.experiments.branch_first_layer import separation
 from weightatlas.lab.experiments.branch_measures import MEASURES
 from weightatlas.lab.experiments.result import ExperimentResult, Shown, experiment_tables

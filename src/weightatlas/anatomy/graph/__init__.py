@@ -1,0 +1,1 @@
+"""A network's exported graph, followed channel by channel."""

@@ -1,0 +1,1 @@
+"""Families in branches: who is where, how rare that is, and whether runs agree."""

@@ -1,0 +1,1 @@
+"""The matrices between two layers: sizes of connections, balanced, decomposed, tested."""

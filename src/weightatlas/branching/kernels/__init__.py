@@ -1,0 +1,1 @@
+"""What one kernel says of its unit: colour, spectrum, the best Gabor, the class."""

@@ -1,0 +1,1 @@
+"""What units answer to stimuli: the pictures, the answers, the preferences."""
