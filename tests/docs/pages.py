@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -58,8 +59,14 @@ def make_checkpoint(folder: Path) -> None:
     """Write the checkpoint that the pages speak of: two convolutions and a fully connected layer over a 6 x 6 map.
 
     And a run of such checkpoints, `runs/today`, in which the classifier stands still from step 300 on; the first and
-    the last of them, `before.safetensors` and `after.pt`; the configuration `run.toml` as the page on training has it.
+    the last of them, `before.safetensors` and `after.pt`; the configuration `run.toml` as the page on training has it;
+    families and branches of the first layer's units.
     """
+    for name, units in (
+        ("families", {"low": [0, 1, 2], "high": [3, 4]}),
+        ("branches", {"one": [0, 1, 2, 3], "two": [4, 5, 6, 7]}),
+    ):
+        (folder / f"{name}.json").write_text(json.dumps({"features.0": units}), encoding="utf-8")
     (folder / "run.toml").write_text(blocks(ROOT / "docs" / "training.md", "toml")[0], encoding="utf-8")
     generator = torch.Generator().manual_seed(0)
     shapes = {"features.0.weight": (8, 3, 5, 5), "features.3.weight": (32, 8, 3, 3), "classifier.1.weight": (4, 9216)}

@@ -1,13 +1,23 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.lab.experiments.branches_for_tests import made
 from weightatlas.atlas import write_atlas
-from weightatlas.lab.experiments.branch_charts import family_rows, onset_chart, onset_rows, separation_chart
+from weightatlas.lab.experiments.branch_charts import (
+    CHROMA,
+    family_rows,
+    onset_chart,
+    onset_rows,
+    separation_chart,
+    that_have,
+)
 from weightatlas.lab.experiments.branch_findings import branch_findings, crossed_title, separation_title
+from weightatlas.lab.experiments.branch_measures import BLOCKS, SEPARATE
+from weightatlas.lab.experiments.branch_variants import CROSSED
 from weightatlas.plate import Chart, Columns, Finding, Table
 
 if TYPE_CHECKING:
@@ -48,6 +58,18 @@ def test_charts_hold_the_rows_behind_them(result: BranchExperimentResult) -> Non
             assert plate.rows
             assert plate.spec["$schema"]
     assert len(separation_chart(result).to_dict()["hconcat"]) == 3
+
+
+def test_a_chart_has_rows_for_those_that_have_its_measures(result: BranchExperimentResult) -> None:
+    names = {
+        key: [variant.name for variant in that_have(result, measures).experiment.variants]
+        for key, measures in (("separate", SEPARATE), ("chroma", CHROMA), ("blocks", BLOCKS))
+    }
+    assert names["blocks"] == ["shallow", "deep"]
+    assert names["chroma"] == list(CROSSED)
+    assert len(names["separate"]) == len(result.experiment.variants) - 2
+    alone = replace(result, runs=tuple(done for done in result.runs if done.variant == "deep"))
+    assert [variant.against for variant in that_have(alone, BLOCKS).experiment.variants] == [None]
 
 
 def test_kernels_stand_in_columns_one_a_branch(result: BranchExperimentResult) -> None:

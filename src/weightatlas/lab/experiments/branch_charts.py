@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import altair as alt
@@ -23,17 +24,32 @@ PANEL: Final = 255
 
 def separation_chart(result: BranchExperimentResult) -> alt.HConcatChart:
     """What lies between branches: colour without a threshold, with one, and frequency; a panel each."""
-    return variants_chart(result, SEPARATE)
+    return variants_chart(that_have(result, SEPARATE), SEPARATE)
 
 
 def signed_chart(result: BranchExperimentResult) -> alt.HConcatChart:
     """Which of two branches took colour: by width, by kernel size."""
-    return variants_chart(result, CHROMA)
+    return variants_chart(that_have(result, CHROMA), CHROMA)
 
 
 def blocks_chart(result: BranchExperimentResult) -> alt.HConcatChart:
     """Information of residual blocks."""
-    return variants_chart(result, BLOCKS)
+    return variants_chart(that_have(result, BLOCKS), BLOCKS)
+
+
+def that_have(result: BranchExperimentResult, measures: Sequence[Measure]) -> BranchExperimentResult:
+    """The variants that have one of these measures, so that the others leave no empty rows."""
+    kept = tuple(
+        variant
+        for variant in result.experiment.variants
+        if any(result.values(variant.name, measure.key) for measure in measures)
+    )
+    names = {variant.name for variant in kept}
+    kept = tuple(variant if variant.against in names else replace(variant, against=None, claims=()) for variant in kept)
+    if not kept:
+        return result
+    runs = tuple(done for done in result.runs if done.variant in names)
+    return replace(result, experiment=replace(result.experiment, variants=kept), runs=runs)
 
 
 def measured(result: BranchExperimentResult, measures: Sequence[Measure]) -> list[dict[str, Any]]:
