@@ -18,6 +18,21 @@ ESTIMATORS = (
     "weightatlas.banding.slides",
     "weightatlas.banding.symmetries",
     "weightatlas.banding.types",
+    "weightatlas.branching.cuts.adjacency",
+    "weightatlas.branching.cuts.ncut",
+    "weightatlas.branching.hidden.axis_tests",
+    "weightatlas.branching.hidden.biclusters",
+    "weightatlas.branching.hidden.correlations",
+    "weightatlas.branching.hidden.hidden_matrix",
+    "weightatlas.branching.hidden.successive",
+    "weightatlas.branching.kernels.classes",
+    "weightatlas.branching.kernels.colour",
+    "weightatlas.branching.kernels.gabor",
+    "weightatlas.branching.kernels.image_kernels",
+    "weightatlas.branching.kernels.noise",
+    "weightatlas.branching.kernels.spectrum",
+    "weightatlas.branching.kernels.spots",
+    "weightatlas.branching.tuning",
 )
 install_import_hook(list(ESTIMATORS), "beartype.beartype")  # shapes and types are checked in tests only
 
