@@ -77,3 +77,14 @@ def test_what_modules_say_of_activations_wins_over_the_shape() -> None:
     stem, depthwise = kernel("stem", 8, 3, 3, 3), kernel("dw", 8, 1, 3, 3)
     assert roles(stem, depthwise, kernel("pw", 4, 8, 1, 1, activated=True))[2] == "pointwise"
     assert roles(stem, depthwise, kernel("pw", 16, 8, 1, 1, activated=False))[2] == "pointwise-linear"
+
+
+def test_a_norm_that_a_file_names_before_its_convolution_changes_nothing() -> None:
+    def norm(layer: str, units: int) -> Part:
+        return Part(layer, "weight", (units,), "norm")
+
+    parts = [norm("bn1", 24), kernel("conv1", 24, 3, 5, 5), norm("bn2", 64), kernel("conv2", 64, 12, 5, 5)]
+    assert roles(*parts) == ["dense", "grouped"]
+    # What a norm says of channels laid side by side still counts: the next convolution takes them all.
+    dense = [kernel("conv0", 64, 3, 7, 7), kernel("a", 32, 64, 3, 3), norm("b.norm", 96), kernel("b", 32, 96, 3, 3)]
+    assert roles(*dense) == ["dense", "dense", "dense"]

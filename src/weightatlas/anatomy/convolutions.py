@@ -45,7 +45,7 @@ def _groups(parts: Sequence[Part], taken: Mapping[int, Role]) -> dict[int, int]:
             groups[index] = count
             if not certain:
                 unsure.append(index)
-        if (part.is_weight or part.kind == "norm") and index not in taken:
+        if (part.is_weight or (part.kind == "norm" and not _is_of_next(parts, index))) and index not in taken:
             flow.add(part.layer, part.shape[0])
         elif part.kind == "embedding" and part.parameter == "weight":
             flow.add(part.layer, part.shape[-1])
@@ -55,6 +55,12 @@ def _groups(parts: Sequence[Part], taken: Mapping[int, Role]) -> dict[int, int]:
         if _sister(parts[index]) in sisters:
             groups[index] = flow.before(parts[index].layer) // parts[index].shape[1]
     return groups
+
+
+def _is_of_next(parts: Sequence[Part], index: int) -> bool:
+    """Whether a norm is that of the convolution named after it: as wide as what it makes, not as what it takes."""
+    after = next((part for part in parts[index + 1 :] if part.is_weight), None)
+    return after is not None and len(after.shape) > 1 and after.shape[0] == parts[index].shape[0] != after.shape[1]
 
 
 def _sister(part: Part) -> tuple[str, int, int]:
