@@ -6,16 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
 import torch
 
-from weightatlas.anatomy.branches import Branch, Branching
+from weightatlas.anatomy.branches import Branching
 from weightatlas.branching import tables
 from weightatlas.branching.clusterability import Clusterability, clusterability
 from weightatlas.branching.cuts.network_graph import network_graph
-from weightatlas.branching.gathering.membership import branch_partition
 from weightatlas.branching.onset import Onset, onset
-from weightatlas.branching.surveying.network import open_network
+from weightatlas.branching.surveying.named_branches import named_branches
+from weightatlas.branching.surveying.network import Network, open_network
 from weightatlas.branching.surveying.tested_families import Families, given_families, tuned_families
 from weightatlas.branching.surveying.tested_pairs import HiddenPair, hidden_pairs
 from weightatlas.branching.surveying.unit_survey import survey_units
@@ -41,7 +40,16 @@ SHUFFLES = 199
 NO_BRANCHES = (
     "no branches are known: the layers follow each other, or a --model is needed to see which lie side by side"
 )
-"""Why the table of branches is empty."""
+"""Why the table of branches is empty where there are only weights."""
+
+NONE_IN_GRAPH = "no branches are known: in the model's graph no paths lie side by side, and no convolution is grouped"
+NO_GRAPH = "no branches are known: the model's graph could not be followed, and no convolution's shape tells of groups"
+"""Why it is empty where there is a model."""
+
+NO_PAIRS = "it has no weights"
+PAIRS_UNASKED = "hidden branches were not asked for: `--table implicit`, a page or arrays look for them"
+CLUSTERABILITY_UNASKED = "it was not asked for: `--table clusterability` measures it"
+"""Why the tables of pairs and of clusterability are empty."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,6 +66,9 @@ class BranchingSurvey(Result):
         onsets: of a run, when its branches specialised.
         notes: what was assumed or could not be followed, one sentence each.
         seed: of every random choice.
+        no_branches: why no branches are known, where there are none.
+        no_pairs: why there are no pairs, where there are none.
+        no_clusterability: why there is no clusterability, where there is none.
     """
 
     tables: ClassVar[Mapping[str, tuple[str, ...]]] = tables.COLUMNS
@@ -71,16 +82,34 @@ class BranchingSurvey(Result):
     onsets: tuple[Onset, ...]
     notes: tuple[str, ...]
     seed: int
+    no_branches: str = NO_BRANCHES
+    no_pairs: str = NO_PAIRS
+    no_clusterability: str = CLUSTERABILITY_UNASKED
 
-    no_branches: ClassVar[str] = NO_BRANCHES
     no_families: ClassVar[str] = "no layer has both families of units and branches"
-    no_clusterability: ClassVar[str] = "it was not asked for: `--table clusterability` measures it"
     no_onset: ClassVar[str] = "one checkpoint has no course; give a run, whose first layer has branches"
 
     @property
     def tuned(self) -> tuple[LayerUnits, ...]:
         """The layers whose units are tuned to something that could be measured."""
         return tuple(layer for layer in self.layers if layer.tuning is not None or layer.responses is not None)
+
+    def notes_of(self, table: str) -> tuple[str, ...]:
+        """What a reader of one table has to know: of the source, and of what that table shows; one sentence each."""
+        said: list[str] = []
+        if table == "branches":
+            said = [f"{one.layer}: {one.note}" for one in self.branchings if one.note]
+        elif table in ("families", "information"):
+            tested = [(one, one.specialization) for one in self.families if one.specialization is not None]
+            said = [f"{one.layer} by {one.by}: {note}" for one, found in tested for note in found.notes]
+        elif table == "implicit":
+            looked = [(pair, pair.hidden) for pair in self.pairs if pair.hidden is not None]
+            said = [f"{pair.layer} to {pair.next_layer}: {note}" for pair, hidden in looked for note in hidden.notes]
+        elif table == "clusterability" and self.clusterability is not None:
+            said = [*self.clusterability.notes]
+        elif table == "onset":
+            said = [f"{onset.layer}: {note}" for onset in self.onsets for note in onset.notes]
+        return tuple(dict.fromkeys([*self.notes, *said]))
 
     def rows(self, table: str | None = None) -> list[Row]:
         """Rows of "units", "branches", "families", "information", "implicit", "clusterability" or "onset"."""
@@ -128,6 +157,7 @@ def survey(
     chosen_after_looking: bool = False,
     method: Method = "balanced",
     shuffles: int = SHUFFLES,
+    with_hidden: bool = True,
     with_clusterability: bool = False,
     clusterability_shuffles: int = 50,
     seed: int = 0,
@@ -162,6 +192,7 @@ def survey(
         chosen_after_looking: whether the given families were made up after their branches were seen.
         method: of `implicit`.
         shuffles: of `implicit`.
+        with_hidden: look for hidden branches; layers of thousands of units take minutes to hours.
         with_clusterability: also measure the clusterability of the whole network.
         clusterability_shuffles: shuffled networks for it.
         seed: of every random choice.
@@ -181,23 +212,24 @@ def survey(
         >>> [(row["layer"], row["branch"], row["size"]) for row in found.rows("branches")]
         [('2', 'group 1', 4), ('2', 'group 2', 4), ('0', 'group 1', 4), ('0', 'group 2', 4)]
     """
+    if min(shuffles, clusterability_shuffles) < 1:
+        message = f"at least one shuffle is needed, not {min(shuffles, clusterability_shuffles)}"
+        raise ValueError(message)
     run = source if isinstance(source, Trajectory) else None
     network = open_network(source[-1][1] if isinstance(source, Trajectory) else source, model=model, data=data)
     name = network.checkpoint.source if run is None else run.source
-    branchings = network.branchings if branches is None else _given(branches, network.branchings)
+    branchings, strangers = (network.branchings, ()) if branches is None else named_branches(branches, network)
     units = survey_units(network, branchings, layers, visualized=visualized, seed=seed, progress=progress)
     if families is None:
         tested = tuned_families(units, branchings, seed=seed)
     else:
         looked = chosen_after_looking
         tested = given_families(families, branchings, by=families_name, chosen_after_looking=looked, seed=seed)
-    pairs = hidden_pairs(
-        network, method=method, shuffles=shuffles, seed=seed, jobs=jobs, backend=backend, progress=progress
-    )
-    clusters = None
+    work: dict[str, Any] = {"seed": seed, "jobs": jobs, "backend": backend, "progress": progress}
+    pairs = hidden_pairs(network, method=method, shuffles=shuffles, **work) if with_hidden else ()
+    clusters, unclustered = None, CLUSTERABILITY_UNASKED
     if with_clusterability:
-        graph = network_graph(network.checkpoint, network.flow)
-        clusters = clusterability(graph, shuffles=clusterability_shuffles, seed=seed)
+        clusters, unclustered = _clusters(network, shuffles=clusterability_shuffles, **work)
     onsets = () if run is None else _onsets(run, tested, branchings, seed=seed)
     return BranchingSurvey(
         source=name,
@@ -207,28 +239,26 @@ def survey(
         pairs=pairs,
         clusterability=clusters,
         onsets=onsets,
-        notes=network.notes,
+        notes=(*network.notes, *strangers),
         seed=seed,
+        no_branches=_no_branches(network),
+        no_pairs=NO_PAIRS if with_hidden else PAIRS_UNASKED,
+        no_clusterability=unclustered,
     )
 
 
-def _given(branches: Mapping[str, Mapping[str, Iterable[int]]], known: Sequence[Branching]) -> tuple[Branching, ...]:
-    """Branches that are named from outside, before those that the graph tells of other layers."""
-    given = []
-    for layer, members in branches.items():
-        partition = branch_partition(members, layer=layer)
-        parts = [np.flatnonzero(partition.labels == place) for place in range(len(partition.names))]
-        named = zip(partition.names, parts, strict=True)
-        given.append(
-            Branching(
-                layer=layer,
-                kind="concatenation",
-                units=partition.units,
-                branches=tuple(Branch(name, units, layer, units, (layer,), (1, 1), None) for name, units in named),
-                note="named from outside",
-            )
-        )
-    return (*given, *(branching for branching in known if branching.layer not in branches))
+def _no_branches(network: Network) -> str:
+    if network.model is None:
+        return NO_BRANCHES
+    return NO_GRAPH if network.flow is None else NONE_IN_GRAPH
+
+
+def _clusters(network: Network, *, shuffles: int, **options: Any) -> tuple[Clusterability | None, str]:  # noqa: ANN401 - passed on
+    """Clusterability, or why the weights have none."""
+    try:
+        return clusterability(network_graph(network.checkpoint, network.flow), shuffles=shuffles, **options), ""
+    except ValueError as error:
+        return None, str(error)
 
 
 def _onsets(

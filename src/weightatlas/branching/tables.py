@@ -140,6 +140,8 @@ def family_rows(survey: BranchingSurvey) -> Iterator[Row]:
         if found.specialization is None:
             yield {"layer": found.layer, "by": found.by, "skipped": found.skipped}
             continue
+        if not found.specialization.pairs:
+            yield {"layer": found.layer, "by": found.by, "skipped": "no families of it are named"}
         for pair in found.specialization.pairs:
             yield {
                 "layer": found.layer,
@@ -149,11 +151,12 @@ def family_rows(survey: BranchingSurvey) -> Iterator[Row]:
                 "family_size": pair.family_size,
                 "branch_size": pair.branch_size,
                 "layer_size": pair.layer_size,
-                "p_value": pair.p_value,
-                "q_value": pair.q_value,
-                "binomial": pair.binomial,
+                "p_value": plain(pair.p_value),
+                "q_value": plain(pair.q_value),
+                "binomial": plain(pair.binomial),
                 "by": found.by,
                 "chosen_after_looking": found.specialization.chosen_after_looking,
+                "skipped": None if pair.family_size else "no unit of these branches is in this family",
             }
     if not survey.families:
         yield {"skipped": survey.no_families}
@@ -198,6 +201,8 @@ def implicit_rows(survey: BranchingSurvey) -> Iterator[Row]:
                     found = hidden.correlations[name][axis]
                     figures |= {f"{name}_rho": found.rho, f"{name}_p": found.p_value}
             yield row | {name: plain(value) for name, value in figures.items()}
+    if not survey.pairs:
+        yield {"skipped": survey.no_pairs}
 
 
 def clusterability_rows(survey: BranchingSurvey) -> Iterator[Row]:

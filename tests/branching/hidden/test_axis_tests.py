@@ -26,7 +26,7 @@ def doubly_centred(rows: int, columns: int, seed: int) -> np.ndarray:
     return centred
 
 
-@pytest.mark.parametrize("shape", [(6, 9), (9, 6)])
+@pytest.mark.parametrize("shape", [(6, 9), (9, 6), (194, 210), (220, 196)])
 def test_the_null_is_that_of_explicit_projections(shape: tuple[int, int]) -> None:
     axes = centred_axes(doubly_centred(*shape, seed=0), 3)
     null = np.random.default_rng(1).normal(size=(20, *shape)).astype(np.float32)
@@ -95,3 +95,16 @@ def test_a_matrix_of_zeros_has_no_finding() -> None:
         1.0,
         1.0,
     ]
+
+
+def test_a_large_matrix_without_a_remainder_has_no_share() -> None:
+    empty = np.zeros((3, 200, 200), dtype=np.float32)
+    tests = axis_tests(
+        centred_axes(doubly_centred(200, 200, seed=3), 1),
+        lambda count, *_: empty[:count],
+        tested=[0],
+        shuffles=3,
+        seed=0,
+    )
+    assert tests.null_mean == [0.0]
+    assert tests.p_values == [0.25]

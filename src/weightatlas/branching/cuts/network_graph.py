@@ -121,7 +121,11 @@ def network_graph(
         if read.tensor not in state:
             unread.append(read.layer)
             continue
-        weights = _grouped_norms(state[read.tensor], read, norm)
+        try:
+            weights = _grouped_norms(state[read.tensor], read, norm)
+        except ValueError as error:
+            message = f"{read.layer}: {error}"
+            raise ValueError(message) from error
         scales = _batch_norm(state, names, read.norm, epsilon) if fold and read.norm is not None else None
         if scales is not None:
             weights = weights * scales.reshape(*weights.shape[:2], 1)
@@ -173,7 +177,7 @@ def _grouped_norms(weight: torch.Tensor, read: FlowLayer, norm: Norm) -> Array:
     expected = (units // groups, channels) if read.unit_axis else (units, channels // groups)
     norms = norms[read.first_row :][: expected[0]]  # a module may cut one weight into several layers
     if norms.shape != expected:
-        message = f"{read.layer}: its weight joins {norms.shape} units and channels, the model's graph {expected}"
+        message = f"its weight joins {norms.shape} units and channels, the model's graph {expected}"
         raise ValueError(message)
     if read.unit_axis:
         return norms.reshape(units // groups, groups, channels // groups).swapaxes(0, 1)

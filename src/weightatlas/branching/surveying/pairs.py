@@ -52,8 +52,14 @@ def pairs_of_flow(flow: ChannelFlow) -> list[Pair]:
     before: dict[str, FlowLayer] = {}
     rows: dict[tuple[str, int], int] = {}
     pairs = []
+    seen = set()
     for layer in flow.layers:
-        pairs.append(_pair(layer, makers, rows, before))
+        pair = _pair(layer, makers, rows, before)
+        # A layer that is called again and reads the same units is the same test: it counts once.
+        key = (pair.first, pair.second, pair.skipped, None if pair.order is None else pair.order.tobytes())
+        if key not in seen:
+            seen.add(key)
+            pairs.append(pair)
         before[layer.layer] = layer
         for row, node in enumerate(layer.outputs.tolist()):
             if layer.layer not in makers.setdefault(node, []):

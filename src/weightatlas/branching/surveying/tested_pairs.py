@@ -15,7 +15,7 @@ from weightatlas.errors import WeightatlasError
 from weightatlas.parallel import Backend, parallel_map
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy.typing as npt
 
@@ -73,15 +73,13 @@ def hidden_pairs(
     """
     flow, checkpoint = network.flow, network.checkpoint
     pairs = pairs_of_shapes(checkpoint.layers) if flow is None else pairs_of_flow(flow)
-    pairs = [
-        pair if pair.skipped or all(name in checkpoint for name in pair.tensors) else _lost(pair) for pair in pairs
-    ]
+    pairs = [pair if pair.skipped else replace(pair, skipped=_unreadable(pair, checkpoint)) for pair in pairs]
     work = [pair for pair in pairs if pair.skipped is None]
-    read: Callable[[Pair], Weights] = partial(_read, checkpoint)
-    if backend != "threading":  # another process cannot share what is mapped here: hand it the weights
-        read = partial(_held, {pair.second: _read(checkpoint, pair) for pair in work})
-    look = partial(_look, read=read, method=method, shuffles=shuffles, seed=seed)
-    found = parallel_map(look, work, jobs=jobs, backend=backend, progress=progress, label=lambda pair: pair.second)
+    held: list[tuple[Pair, Callable[[], Weights]]] = [(pair, partial(_read, checkpoint, pair)) for pair in work]
+    if backend != "threading":  # another process cannot share what is mapped here: hand it its own weights
+        held = [(pair, partial(_held, read())) for pair, read in held]
+    look = partial(_look, method=method, shuffles=shuffles, seed=seed)
+    found = parallel_map(look, held, jobs=jobs, backend=backend, progress=progress, label=lambda one: one[0].second)
     tested = iter(_together(found))
     return tuple(
         next(tested) if pair.skipped is None else HiddenPair(pair.first, pair.second, skipped=pair.skipped)
@@ -89,8 +87,12 @@ def hidden_pairs(
     )
 
 
-def _lost(pair: Pair) -> Pair:
-    return replace(pair, skipped="a weight of the two is not in the source")
+def _unreadable(pair: Pair, checkpoint: Checkpoint) -> str | None:
+    if not all(name in checkpoint for name in pair.tensors):
+        return "a weight of the two is not in the source"
+    if any(checkpoint.info[name].dtype.startswith("complex") for name in pair.tensors):
+        return "a weight of the two holds complex numbers"
+    return None
 
 
 def _read(checkpoint: Checkpoint, pair: Pair) -> Weights:
@@ -103,8 +105,8 @@ def _read(checkpoint: Checkpoint, pair: Pair) -> Weights:
     return first, second
 
 
-def _held(weights: Mapping[str, Weights], pair: Pair) -> Weights:
-    return weights[pair.second]
+def _held(weights: Weights) -> Weights:
+    return weights
 
 
 def _by_unit(second: npt.NDArray[np.float32], order: npt.NDArray[np.int64], units: int) -> npt.NDArray[np.float32]:
@@ -121,8 +123,9 @@ def _by_unit(second: npt.NDArray[np.float32], order: npt.NDArray[np.int64], unit
     return places.reshape(len(second), units, -1, 1)
 
 
-def _look(pair: Pair, *, read: Callable[[Pair], Weights], method: Method, shuffles: int, seed: int) -> HiddenPair:
-    first, second = read(pair)
+def _look(held: tuple[Pair, Callable[[], Weights]], *, method: Method, shuffles: int, seed: int) -> HiddenPair:
+    pair, read = held
+    first, second = read()
     try:
         hidden = implicit(first, second, method=method, shuffles=shuffles, seed=seed)
     except (ValueError, WeightatlasError) as error:

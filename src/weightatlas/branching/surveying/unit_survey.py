@@ -31,6 +31,8 @@ DEEPER: Final = (
 )
 """Why a layer that does not read the image has no tuning."""
 
+COMPLEX: Final = "its numbers are complex; units are tuned by real ones"
+
 
 def survey_units(
     network: Network,
@@ -81,7 +83,10 @@ def survey_units(
 def _by_kernels(network: Network, layer: Layer, joined: str, names: tuple[str | None, ...]) -> LayerUnits:
     if layer.skipped is not None:
         return LayerUnits(layer.layer, layer.tensor, layer.shape, names, joined, skipped=layer.skipped)
-    weight = network.checkpoint[layer.tensor].float().numpy()
+    tensor = network.checkpoint[layer.tensor]
+    if tensor.is_complex():
+        return LayerUnits(layer.layer, layer.tensor, layer.shape, names, joined, skipped=COMPLEX)
+    weight = tensor.float().numpy()
     return LayerUnits(
         layer.layer,
         layer.tensor,
