@@ -103,3 +103,16 @@ def test_one_of_several_sources_may_fail(checkpoint: str, tmp_path: Path, capsys
     captured = capsys.readouterr()
     assert json.loads(captured.out)
     assert "missing.pt" in captured.err
+
+
+def test_several_sources_are_compared(checkpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = tmp_path / "other.safetensors"
+    save_file(Branched(seed=1).state_dict(), other)
+    rows = _rows(capsys, checkpoint, str(other), "--model", MODEL, "--table", "consistency")
+    assert {row["family"] for row in rows} == {"colour", "black-and-white"}
+    assert all(row["runs"] == 2 for row in rows)
+
+
+def test_one_source_cannot_be_compared(checkpoint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["branching", checkpoint, "--model", MODEL, "--table", "consistency", "--shuffles", "19"]) == 1
+    assert "two sources" in capsys.readouterr().err

@@ -13,6 +13,7 @@ from tests.docs.pages import PAGES, ROOT, page_name, section, table_rows
 from weightatlas.anatomy.listing import COLUMNS
 from weightatlas.anatomy.vocabulary import Kind, Role
 from weightatlas.banding import tables
+from weightatlas.branching.consistency import Consistency
 from weightatlas.branching.tables import COLUMNS as BRANCHING_COLUMNS
 from weightatlas.change.tables import COLUMNS as CHANGE_COLUMNS
 from weightatlas.lab.experiments.banding_result import BandingExperimentResult
@@ -29,6 +30,7 @@ TABLES = {
     "### layers": COLUMNS,
     **{f"### banding, `{name}`": columns for name, columns in tables.COLUMNS.items()},
     **{f"### branching, `{name}`": columns for name, columns in BRANCHING_COLUMNS.items()},
+    "### branching, `consistency`": Consistency.tables["consistency"],
     **{f"### change, `{name}`": columns for name, columns in CHANGE_COLUMNS.items()},
     "### experiment, `effects`": BandingExperimentResult.tables["effects"],
     **{

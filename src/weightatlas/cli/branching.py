@@ -26,7 +26,9 @@ from weightatlas.cli.terminal import TerminalColumn
 if TYPE_CHECKING:
     from weightatlas.branching import BranchingSurvey
 
-TableName = Literal["units", "branches", "families", "information", "implicit", "clusterability", "onset"]
+TableName = Literal[
+    "units", "branches", "families", "information", "implicit", "clusterability", "onset", "consistency"
+]
 Method = Literal["balanced", "correspondence", "centred", "raw"]
 
 NETWORK: Final = Group.create_ordered("Which network")
@@ -114,10 +116,12 @@ def branching(
         method: How the weights between two layers are compared; raw is the article's.
         shuffles: Of each matrix, for the null of hidden branches.
         table: Which rows to print; clusterability is measured only when it is asked for. If left out: units; with
-            --families, families.
+            --families, families. Consistency is between several sources: how often their branches took the same.
     """
-    check_output(output, format_, sources=len(source), pictures=True)
-    from weightatlas.branching import read_families, survey  # after the arguments are known to be good: it loads torch
+    check_output(output, format_, sources=1 if table == "consistency" else len(source), pictures=True)
+    # After the arguments are known to be good: this loads torch.
+    from weightatlas.branching import read_families, survey
+    from weightatlas.branching.surveying.recurring import recurring
     from weightatlas.evaluation import open_data
 
     chosen: TableName = table or ("units" if families is None else "families")
@@ -147,6 +151,8 @@ def branching(
         return found
 
     surveys, complete = for_each_source(source, survey_one)
-    if surveys or output is None:
+    if chosen == "consistency":
+        print_results([recurring(surveys, seed=seed)], None, format_=format_, output=output)
+    elif surveys or output is None:
         print_results(surveys, chosen, format_=format_, output=output, shown=SHOWN.get(chosen))
     return 0 if complete else 1
