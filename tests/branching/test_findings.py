@@ -8,6 +8,7 @@ import pytest
 from tests.branching.example_surveys import degenerate, grey, planted, run, unbranched, wide
 from weightatlas.branching import survey
 from weightatlas.branching.findings import branching_findings
+from weightatlas.branching.survey import NO_BRANCHES
 from weightatlas.plate import Finding
 
 if TYPE_CHECKING:
@@ -47,6 +48,12 @@ def test_families_chosen_after_looking_say_so() -> None:
 
 def test_a_network_without_branches_says_what_would_show_them() -> None:
     (found,) = [one for one in branching_findings(unbranched()) if one.statement == "No branches are known."]
+    assert "graph" in found.evidence[0]
+    (found,) = [
+        one
+        for one in branching_findings(replace(unbranched(), no_branches=NO_BRANCHES))
+        if one.statement == "No branches are known."
+    ]
     assert "--model" in found.evidence[0]
     assert found.plate == ""
 

@@ -163,3 +163,76 @@ def test_the_seed_decides_and_jobs_do_not() -> None:
     two = survey(Branched(), shuffles=49, seed=3, jobs=2)
     assert one.rows("implicit") == two.rows("implicit")
     assert one.rows("information") == two.rows("information")
+
+
+def test_hidden_branches_need_not_be_looked_for() -> None:
+    found = survey(Branched(), with_hidden=False)
+    (row,) = found.rows("implicit")
+    assert found.pairs == ()
+    assert "not asked for" in row["skipped"]
+    assert found.rows("information") == survey(Branched(), shuffles=19).rows("information")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_network_that_is_no_graph_says_which_layer(value: float) -> None:
+    model = Branched()
+    with torch.no_grad():
+        model.conv3.weight[0, 0] = value
+    found = survey(model, with_clusterability=True, clusterability_shuffles=3, with_hidden=False)
+    assert found.clusterability is None
+    assert "conv3: the weight holds NaN or infinite values" in found.rows("clusterability")[0]["skipped"]
+
+
+def test_a_network_of_few_units_has_no_clusterability() -> None:
+    tiny = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.ReLU(), torch.nn.Linear(2, 2))
+    found = survey(tiny, with_clusterability=True, with_hidden=False)
+    assert "fewer clusters" in found.rows("clusterability")[0]["skipped"]
+
+
+def test_why_no_branches_are_known_depends_on_the_model(tmp_path: Path) -> None:
+    plain = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Conv2d(4, 4, 3))
+    file = tmp_path / "model.safetensors"
+    save_file(plain.state_dict(), file)
+    alone = survey(str(file), with_hidden=False).rows("branches")[0]["skipped"]
+    with_model = survey(plain, with_hidden=False).rows("branches")[0]["skipped"]
+    assert "--model is needed" in alone
+    assert "--model" not in with_model
+
+
+def test_families_without_units_have_a_reason_and_no_p() -> None:
+    branches = {"conv1": {"left": range(3), "right": range(3, 6)}}
+    given = {"conv1": {"none": [], "some": [0, 0, 1]}, "conv3": {}}
+    found = survey(Branched(), families=given, branches=branches | {"conv3": {"all": [0]}}, with_hidden=False)
+    rows = {(row["layer"], row["family"]): row for row in found.rows("families")}
+    assert rows["conv1", "none"]["p_value"] is None
+    assert "no unit" in rows["conv1", "none"]["skipped"]
+    assert "no families" in rows["conv3", None]["skipped"]
+    assert rows["conv1", "some"]["skipped"] is None
+    assert any("twice" in note for note in found.notes_of("families"))
+    assert not any("twice" in note for note in found.notes_of("units"))
+
+
+def test_complex_kernels_are_not_tuned_by_their_real_part(tmp_path: Path) -> None:
+    file = tmp_path / "model.safetensors"
+    save_file({"conv1.weight": torch.complex(torch.randn(4, 3, 5, 5), torch.randn(4, 3, 5, 5))}, file)
+    (row,) = survey(str(file)).rows("units")
+    assert "complex" in row["skipped"]
+
+
+def test_shuffles_below_one_are_refused_before_any_work() -> None:
+    for options in ({"shuffles": 0}, {"clusterability_shuffles": 0}):
+        with pytest.raises(ValueError, match="at least one shuffle"):
+            survey("there is no such file.pt", **options)  # type: ignore[arg-type]
+
+
+def test_a_transposed_convolution_has_all_its_units() -> None:
+    up = torch.nn.ConvTranspose2d(6, 8, 3)
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 6, 3), torch.nn.ReLU(), up, torch.nn.Conv2d(8, 4, 3))
+    found = survey(model, layers=["2"], with_hidden=False)
+    assert [row["unit"] for row in found.rows("units") if row["layer"] == "2"] == list(range(8))
+
+
+def test_a_layer_that_stimuli_cannot_be_shown_to_says_so() -> None:
+    found = survey(Branched(), layers=["fc"], with_hidden=False)
+    assert all(row["label"] is None for row in found.rows("units") if row["layer"] == "fc")
+    assert any(note.startswith("fc: no stimuli were shown") for note in found.notes_of("units"))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from safetensors.torch import save_file
 
+import weightatlas.branching
 from tests.branching.planted_networks import UNITS, Branched
 from weightatlas.branching import BranchingSurvey
 from weightatlas.cli.application import run
@@ -116,3 +117,54 @@ def test_several_sources_are_compared(checkpoint: str, tmp_path: Path, capsys: p
 def test_one_source_cannot_be_compared(checkpoint: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["branching", checkpoint, "--model", MODEL, "--table", "consistency", "--shuffles", "19"]) == 1
     assert "two sources" in capsys.readouterr().err
+
+
+def test_units_that_a_layer_lacks_are_one_line(
+    checkpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    branches = tmp_path / "branches.json"
+    branches.write_text(json.dumps({"conv1": {"left": [0, 1], "right": [UNITS]}}), encoding="utf-8")
+    assert run(["branching", checkpoint, "--branches", str(branches), "--quiet"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert f"branch 'right' names {UNITS}" in captured.err
+
+
+def test_what_is_left_out_of_families_is_said_on_standard_error(
+    checkpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    families = tmp_path / "families.json"
+    families.write_text(json.dumps({"conv1": {"first": [0, 0, 1]}}), encoding="utf-8")
+    assert run(["branching", checkpoint, "--model", MODEL, "--families", str(families), "--format", "json"]) == 0
+    captured = capsys.readouterr()
+    assert "names 0 twice" in captured.err
+    assert {row["family"] for row in json.loads(captured.out)} == {"first"}
+
+
+def test_hidden_branches_are_looked_for_only_where_they_come_out(
+    checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def survey(*_: object, **options: object) -> BranchingSurvey:
+        asked.append(options["with_hidden"])
+        return found
+
+    found = weightatlas.branching.survey(checkpoint, shuffles=9)
+    monkeypatch.setattr("weightatlas.branching.survey", survey)
+    outputs = [["--table", "implicit"], ["--output", str(tmp_path / "page.html")], [], ["--table", "branches"]]
+    for arguments in [*outputs, ["--output", str(tmp_path / "rows.csv")]]:
+        assert run(["branching", checkpoint, "--quiet", *arguments]) == 0
+    assert asked == [True, True, False, False, False]
+
+
+def test_a_table_has_no_empty_columns(checkpoint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["branching", checkpoint, "--quiet"]) == 0
+    assert "responds to" not in capsys.readouterr().out
+    assert run(["branching", checkpoint, "--quiet", "--model", MODEL, "--layer", "conv3"]) == 0
+    assert "responds to" in capsys.readouterr().out
+
+
+def test_pictures_need_a_layer(checkpoint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["branching", checkpoint, "--model", MODEL, "--pictures"]) == 2
+    assert "--layer" in capsys.readouterr().err

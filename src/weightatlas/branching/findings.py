@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
-from weightatlas.branching.drawing.hidden_charts import height, hides, strongest
+from weightatlas.branching.drawing.hidden_charts import has_test, height, hides, strongest
 from weightatlas.branching.drawing.titles import (
     clusterability_title,
     falls_apart,
@@ -88,7 +88,9 @@ def _hidden_findings(survey: BranchingSurvey) -> list[Finding]:
         return []
     top = [pair for pair in strongest(survey, SAID) if hides(pair)] or strongest(survey, 1)
     names = [f"{printable(pair.layer, limit=30)} → {printable(pair.next_layer, limit=30)}" for pair in top]
-    evidence = tuple(f"{name}: {height(pair):.1f} sd over its null" for name, pair in zip(names, top, strict=True))
+    evidence = tuple(
+        f"{name}: {height(pair):.1f} sd over its null" for name, pair in zip(names, top, strict=True) if has_test(pair)
+    )
     found = any(map(hides, looked))
     findings = [Finding(f"{hidden_title(survey)}.", evidence, plate="hidden", importance=0.8 if found else 0.45)]
     following = [(pair, follows(pair)) for pair in looked if hides(pair) and follows(pair)]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
 import torch
 
 from weightatlas.anatomy.branches import Branching
@@ -50,6 +51,9 @@ NO_PAIRS = "it has no weights"
 PAIRS_UNASKED = "hidden branches were not asked for: `--table implicit`, a page or arrays look for them"
 CLUSTERABILITY_UNASKED = "it was not asked for: `--table clusterability` measures it"
 """Why the tables of pairs and of clusterability are empty."""
+
+UNTESTED = "axes without p were not tested: by this method no test of them holds its level"
+"""What has to be said of `implicit` by another method than "balanced"."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,7 +101,9 @@ class BranchingSurvey(Result):
     def notes_of(self, table: str) -> tuple[str, ...]:
         """What a reader of one table has to know: of the source, and of what that table shows; one sentence each."""
         said: list[str] = []
-        if table == "branches":
+        if table == "units":
+            said = [f"{one.layer}: no stimuli were shown: {one.unasked}" for one in self.layers if one.unasked]
+        elif table == "branches":
             said = [f"{one.layer}: {one.note}" for one in self.branchings if one.note]
         elif table in ("families", "information"):
             tested = [(one, one.specialization) for one in self.families if one.specialization is not None]
@@ -105,6 +111,8 @@ class BranchingSurvey(Result):
         elif table == "implicit":
             looked = [(pair, pair.hidden) for pair in self.pairs if pair.hidden is not None]
             said = [f"{pair.layer} to {pair.next_layer}: {note}" for pair, hidden in looked for note in hidden.notes]
+            if any(not np.isfinite(hidden.p_values).all() for _, hidden in looked):
+                said.append(UNTESTED)
         elif table == "clusterability" and self.clusterability is not None:
             said = [*self.clusterability.notes]
         elif table == "onset":

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from tests.branching.example_surveys import deep, grey, joined, planted, unbranched, wide
+from weightatlas.branching import survey
+from weightatlas.branching.drawing.captions import hidden_null
 from weightatlas.branching.drawing.titles import (
     branches_title,
     clusterability_title,
@@ -13,9 +17,11 @@ from weightatlas.branching.drawing.titles import (
     families_title,
     follows,
     hidden_title,
+    matrix_title,
     shares_title,
 )
 from weightatlas.branching.drawing.tuned_groups import tuned_groups
+from weightatlas.branching.findings import branching_findings
 from weightatlas.branching.hidden.correlations import AxisCorrelation
 
 
@@ -73,3 +79,15 @@ def test_layers_of_one_cluster_are_counted() -> None:
     assert found is not None
     sizes = {"a": np.array([10, 0]), "b": np.array([5, 5]), "c": np.array([0, 0])}
     assert shares_title(replace(found, sizes=sizes)) == "One of two layers is nearly all of one cluster"
+
+
+def test_pairs_without_a_test_are_not_said_to_hide_nothing() -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.ReLU(), torch.nn.Linear(8, 8))
+    for method in ("raw", "correspondence"):
+        found = survey(model, method=method, shuffles=9)
+        (pair,) = (pair for pair in found.pairs if pair.hidden is not None)
+        for title in (hidden_title(found), matrix_title(pair), branching_findings(found)[0].statement):
+            assert "no test" in title or "branches are known" in title
+        assert "neither p nor q" in hidden_null(found)
+        said = json.dumps([finding.evidence for finding in branching_findings(found)])
+        assert "sd over its null" not in said

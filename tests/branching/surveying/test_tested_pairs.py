@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
+from scipy.stats import false_discovery_control
 from torch import nn
 
 from tests.branching.planted_networks import Branched
@@ -15,6 +17,9 @@ from weightatlas.branching.surveying.tested_pairs import HiddenPair, _by_unit, h
 from weightatlas.progress import silent
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from weightatlas.branching.implicit import Method
     from weightatlas.parallel import Backend
 
 
@@ -97,3 +102,55 @@ def test_channels_are_put_in_the_order_of_units() -> None:
 def test_what_cannot_be_decomposed_says_why() -> None:
     model = nn.Sequential(nn.Linear(5, 1), nn.ReLU(), nn.Linear(1, 4))
     assert "two connected units" in (_pairs(model)["2"].skipped or "")
+
+
+def test_an_axis_without_a_test_has_no_q() -> None:
+    network = open_network(Branched())
+    expected: dict[Method, int | None] = {"raw": 1, "centred": 0, "correspondence": None}
+    for method, tested in expected.items():
+        found = hidden_pairs(network, method=method, shuffles=19, seed=0, jobs=1, backend="threading", progress=silent)
+        looked = [pair for pair in found if pair.hidden is not None]
+        assert looked
+        for pair in looked:
+            assert [axis for axis, q in enumerate(pair.q_values) if np.isfinite(q)] == [
+                axis for axis in range(len(pair.q_values)) if axis == tested
+            ]
+        if tested is not None:
+            p_values = [pair.hidden.p_values[tested] for pair in looked if pair.hidden is not None]
+            q_values = [pair.q_values[tested] for pair in looked]
+            np.testing.assert_allclose(q_values, false_discovery_control(p_values))
+
+
+class _Tied(nn.Module):
+    """One layer that reads another's units, and then its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(16, 16)
+        self.again = nn.Linear(16, 16)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        hidden = torch.relu(self.first(features))
+        answer: torch.Tensor = self.again(torch.relu(self.again(torch.relu(self.again(hidden)))))
+        return answer
+
+
+def test_a_layer_that_is_called_again_has_a_row_for_each_thing_it_reads() -> None:
+    found = _pairs_of(_Tied())
+    assert [(pair.layer, pair.next_layer) for pair in found if pair.hidden is not None] == [("0.first", "0.again")]
+    assert len(found) == len({(pair.layer, pair.next_layer, pair.skipped) for pair in found})
+
+
+def _pairs_of(model: nn.Module) -> tuple[HiddenPair, ...]:
+    network = open_network(nn.Sequential(model))
+    return hidden_pairs(network, method="balanced", shuffles=19, seed=0, jobs=1, backend="threading", progress=silent)
+
+
+def test_complex_weights_are_not_compared_by_their_real_part(tmp_path: Path) -> None:
+    file = tmp_path / "model.safetensors"
+    weight = torch.complex(torch.randn(6, 6), torch.randn(6, 6))
+    save_file({"a.weight": torch.randn(6, 6), "b.weight": weight}, file)
+    found = hidden_pairs(
+        open_network(str(file)), method="balanced", shuffles=9, seed=0, jobs=1, backend="threading", progress=silent
+    )
+    assert "complex" in (found[1].skipped or "")

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 Result = Value | list[Value]
 
+_COPYING: Final = {"lift_fresh_copy", "detach", "alias", "clone"}
+_TAKING: Final = {"index", "index_select"}
+
 
 def move(call: Call) -> Result:
     """Let the operator itself move the ids of its one value with channels."""
@@ -65,7 +68,7 @@ def _run(call: Call, value: Channels) -> list[torch.Tensor]:
 
 def _constant(call: Call, node: fx.Node, one: Constant, value: Channels) -> torch.Tensor:
     """Where values are taken from: as it is in the model, or anywhere if all channels are alike along that axis."""
-    known = call.walk.state.get(node.name)
+    known = call.walk.state.get(_stored(node).name)
     if isinstance(known, torch.Tensor):
         return known
     taken = call.arguments.get("indices")
@@ -76,6 +79,23 @@ def _constant(call: Call, node: fx.Node, one: Constant, value: Channels) -> torc
         message = "moved by what is computed"
         raise TypeError(message)
     return torch.zeros(one.shape, dtype=torch.long)
+
+
+def _stored(node: fx.Node) -> fx.Node:
+    """The stored value that a value is a copy of, where nothing else could have written into the copy."""
+    source = node
+    while source.op == "call_function" and _names(source) <= _COPYING and _read_only(source):
+        (source,) = source.all_input_nodes
+    return source if source.op == "placeholder" and _read_only(source) else node
+
+
+def _read_only(node: fx.Node) -> bool:
+    return len(node.all_input_nodes) <= 1 and all(_names(user) <= _COPYING | _TAKING for user in node.users)
+
+
+def _names(node: fx.Node) -> set[str]:
+    schema = getattr(node.target, "_schema", None)
+    return {schema.name.rpartition("::")[2] if schema is not None else ""}
 
 
 def concatenate(call: Call) -> Result:
@@ -164,7 +184,8 @@ def write(call: Call) -> Result:
 
 def copy(call: Call) -> Result:
     """The second value in place of the first."""
-    return kept(call, call.values()[-1])
+    value = call.values()[-1]
+    return Constant(call.shape) if isinstance(value, Constant) else kept(call, value)
 
 
 _MOVING: Final = (

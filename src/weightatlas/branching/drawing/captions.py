@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from weightatlas.branching.charts import BIN, CARDINAL, ORIENTED, PANELS, TOGETHER
 from weightatlas.branching.drawing.enrichment_charts import MATRICES
 from weightatlas.branching.drawing.hidden_charts import CELLS
@@ -150,6 +152,11 @@ def hidden_method(survey: BranchingSurvey) -> str:
 def hidden_null(survey: BranchingSurvey) -> str:
     """What connections without branches give."""
     hidden = next((pair.hidden for pair in survey.pairs if pair.hidden is not None), None)
+    if hidden is not None and not np.isfinite(hidden.p_values[:1]).all():
+        return (
+            f'By the method "{hidden.method}" no test of a first axis holds its level, so that it has neither p nor q. '
+            "Rank correlations by permutation of the units."
+        )
     way = (
         "in random places, balanced again"
         if hidden is not None and hidden.null == "shuffled"

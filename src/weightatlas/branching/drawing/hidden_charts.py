@@ -104,6 +104,11 @@ def hides(pair: HiddenPair) -> bool:
     return bool(pair.hidden is not None and pair.q_values and pair.q_values[0] < SIGNIFICANT)
 
 
+def has_test(pair: HiddenPair) -> bool:
+    """Whether the first axis of a pair was tested: only some methods have a test that holds its level."""
+    return pair.hidden is not None and len(pair.hidden.p_values) > 0 and bool(np.isfinite(pair.hidden.p_values[0]))
+
+
 def _ordered(hidden: HiddenBranches) -> tuple[list[npt.NDArray[np.int64]], Matrix]:
     """Units of the first layer that each row of cells stands for, and the cells: times what chance gives."""
     balanced = balance(np.asarray(hidden.matrix, dtype=np.float64))

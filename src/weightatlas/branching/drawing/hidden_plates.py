@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from weightatlas.branching.drawing import captions
-from weightatlas.branching.drawing.hidden_charts import hidden_chart, hidden_rows, hides, pictured
+from weightatlas.branching.drawing.hidden_charts import has_test, hidden_chart, hidden_rows, hides, pictured
 from weightatlas.branching.drawing.network_charts import NULL_WIDTH
 from weightatlas.branching.drawing.titles import hidden_title, matrix_title
 from weightatlas.branching.specialization import SIGNIFICANT
@@ -96,10 +96,10 @@ def _pair_row(pair: HiddenPair) -> dict[str, Any]:
     reach = NULL_WIDTH * float(hidden.null_std[0])
     mean = float(hidden.null_mean[0])
     row |= {
-        "strip": Strip(float(hidden.shares[0]), max(0.0, mean - reach), mean + reach),
+        "strip": Strip(float(hidden.shares[0]), max(0.0, mean - reach), mean + reach) if has_test(pair) else None,
         "share": float(hidden.shares[0]),
-        "p_value": float(hidden.p_values[0]),
-        "q_value": pair.q_values[0] if pair.q_values else None,
+        "p_value": float(hidden.p_values[0]) if has_test(pair) else None,
+        "q_value": pair.q_values[0] if pair.q_values and has_test(pair) else None,
         "axes": int(np.count_nonzero(np.asarray(pair.q_values) < SIGNIFICANT)),
         "units": len(hidden.left),
         "next_units": len(hidden.right),

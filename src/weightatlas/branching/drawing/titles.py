@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from weightatlas.branching.charts import cardinal
-from weightatlas.branching.drawing.hidden_charts import hides, strongest
+from weightatlas.branching.drawing.hidden_charts import has_test, hides, strongest
 from weightatlas.branching.drawing.tuning_plates import CONTINUUM
 from weightatlas.branching.specialization import SIGNIFICANT
 from weightatlas.wording import capitalized, counted, listed, number, printable
@@ -117,6 +117,8 @@ def hidden_title(survey: BranchingSurvey) -> str:
     found = [pair for pair in looked if hides(pair)]
     if not looked:
         return "No two layers follow each other in a way that can be looked through for hidden branches"
+    if not any(map(has_test, looked)):
+        return f"The first axis of {counted(len(looked), 'pair')} of layers: by this method it has no test"
     if not found:
         return f"None of {counted(len(looked), 'pair')} of layers hides branches"
     most = strongest(survey, 1)[0]
@@ -135,6 +137,8 @@ def matrix_title(pair: HiddenPair) -> str:
         return f"The first axis of {name} follows {listed(parts)}"
     if hides(pair):
         return f"{name}: units at either end of the first axis keep to themselves"
+    if not has_test(pair):
+        return f"{name} in order of its first axis, which by this method has no test"
     return f"In order of its first axis {name} looks as random connections do"
 
 

@@ -31,19 +31,23 @@ def named_branches(
     Raises:
         SourceError: a unit is in two branches or is none of its layer, or a layer has no branches.
     """
-    units = {layer.layer: layer.shape[0] for layer in network.checkpoint.layers if len(layer.shape) >= 2}
+    shapes = {layer.layer: layer.shape for layer in network.checkpoint.layers if len(layer.shape) >= 2}
+    units = {layer: shape[0] for layer, shape in shapes.items()}
     units |= {branching.layer: branching.units for branching in network.branchings}
     given = []
     for layer, members in branches.items():
         partition = branch_partition(members, layer=layer, units=units.get(layer))
         parts = [np.flatnonzero(partition.labels == place) for place in range(len(partition.names))]
+        height, width = shapes.get(layer, ())[2:4] if len(shapes.get(layer, ())) == 4 else (1, 1)
         named = zip(partition.names, parts, strict=True)
         given.append(
             Branching(
                 layer=layer,
                 kind="concatenation",
                 units=partition.units,
-                branches=tuple(Branch(name, rows, layer, rows, (layer,), (1, 1), None) for name, rows in named),
+                branches=tuple(
+                    Branch(name, rows, layer, rows, (layer,), (height, width), None) for name, rows in named
+                ),
                 note=NOTE,
             )
         )

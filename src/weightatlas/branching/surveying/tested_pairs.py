@@ -32,8 +32,9 @@ class HiddenPair:
         layer: the first; empty where there is none.
         next_layer: the one that reads it.
         hidden: what was found, or None.
-        q_values: of the first axis over all pairs of the source; of one after it, its p where that is larger: axes of a
-            pair are tested in order, each only where those before it stand.
+        q_values: of the first axis that is tested, over all pairs of the source; of one after it, its p where that is
+            larger: axes of a pair are tested in order, each only where those before it stand. NaN of an axis that is
+            not tested.
         skipped: why nothing was looked for, or None.
     """
 
@@ -134,12 +135,14 @@ def _look(held: tuple[Pair, Callable[[], Weights]], *, method: Method, shuffles:
 
 
 def _together(found: Sequence[HiddenPair]) -> list[HiddenPair]:
-    """Correct the first axes of a source over its pairs; an axis after the first is never surer than the first."""
-    axes = [pair.hidden.p_values.tolist() if pair.hidden is not None else [] for pair in found]
-    known = [values[0] for values in axes if values and np.isfinite(values[0])]
-    corrected = iter(false_discovery_control(known).tolist() if known else [])
-    answer = []
-    for pair, values in zip(found, axes, strict=True):
-        first = next(corrected) if values and np.isfinite(values[0]) else float("nan")
-        answer.append(replace(pair, q_values=tuple(float(np.fmax(p, first)) for p in values)))
-    return answer
+    """Correct the first axes that are tested over the pairs of a source; a later one is never surer than the first."""
+    axes = [np.array([]) if pair.hidden is None else np.asarray(pair.hidden.p_values) for pair in found]
+    first = [p_values[np.isfinite(p_values)][:1] for p_values in axes]
+    known = np.concatenate([*first, np.array([])])
+    corrected = iter(false_discovery_control(known).tolist() if len(known) else [])
+    # An axis that is not tested has neither p nor q.
+    least = [next(corrected) if len(one) else float("nan") for one in first]
+    return [
+        replace(pair, q_values=tuple(np.maximum(p_values, q).tolist()))
+        for pair, p_values, q in zip(found, axes, least, strict=True)
+    ]

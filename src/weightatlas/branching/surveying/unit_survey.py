@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from weightatlas.anatomy.branches import Branching
     from weightatlas.anatomy.layers import Layer
-    from weightatlas.branching.measured import LayerResponses
+    from weightatlas.branching.measured import MeasuredTuning
     from weightatlas.branching.surveying.network import Network
 
 KINDS: Final = ("convolution", "linear")
@@ -60,9 +60,9 @@ def survey_units(
     weights = [layer for layer in network.checkpoint.layers if layer.kind in KINDS and len(layer.shape) >= 2]
     deeper = _weights_of(deeper, branchings)
     _check(network, weights, branchings, deeper)
-    responses = {}
+    asked = None
     if network.model is not None and deeper:
-        responses = dict(measured_tuning(network.model, list(deeper), seed=seed).layers)
+        asked = measured_tuning(network.model, list(deeper), seed=seed)
     members = membership(branchings)
     first = next((layer.tensor for layer in weights if layer.kind == "convolution"), "")
     found = []
@@ -72,7 +72,7 @@ def survey_units(
         if reads_image(layer, first=layer.tensor == first):
             found.append(_by_kernels(network, layer, joined, names))
         elif layer.layer in deeper:
-            units = _by_expansion(network, layer, joined, names, responses)
+            units = _by_expansion(network, layer, joined, rows, asked)
             found.append(_pictured(network, units, seed, progress) if visualized else units)
         else:
             reason = layer.skipped or DEEPER
@@ -104,8 +104,8 @@ def _by_expansion(
     network: Network,
     layer: Layer,
     joined: str,
-    names: tuple[str | None, ...],
-    responses: Mapping[str, LayerResponses],
+    rows: Mapping[int, str],
+    asked: MeasuredTuning | None,
 ) -> LayerUnits:
     if network.model is None:
         raise _no_model(network)
@@ -115,13 +115,14 @@ def _by_expansion(
         layer.layer,
         layer.tensor,
         layer.shape,
-        names,
+        tuple(rows.get(row) for row in range(len(weight))) if rows else (),
         joined,
         by="expanded weights",
         tuning=tuning(weight),
         weights=weight,
-        responses=responses.get(layer.layer),
+        responses=None if asked is None else asked.layers.get(layer.layer),
         pictures=kernel_images(weight),
+        unasked=None if asked is None else asked.skipped.get(layer.layer),
     )
 
 

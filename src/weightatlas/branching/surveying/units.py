@@ -37,6 +37,7 @@ class LayerUnits:
         responses: what stimuli do to the units, where a model was asked.
         pictures: uint8 (units, h, w, 3): kernels, or what excites the units.
         skipped: why there is no tuning, or None.
+        unasked: why stimuli could not be shown to units that are tuned by expanded weights, or None.
     """
 
     layer: str
@@ -50,11 +51,12 @@ class LayerUnits:
     responses: LayerResponses | None = None
     pictures: npt.NDArray[np.uint8] | None = None
     skipped: str | None = None
+    unasked: str | None = None
 
     @property
     def units(self) -> int:
-        """How many there are."""
-        return self.shape[0]
+        """How many there are; a transposed convolution has its own along the second axis."""
+        return self.shape[0] if self.weights is None else len(self.weights)
 
     @property
     def branches(self) -> tuple[str, ...]:

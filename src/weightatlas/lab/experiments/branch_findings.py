@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
+from scipy.stats import combine_pvalues
+
 from weightatlas.lab.experiments.branch_variants import ALEXNET_TWIN, CHANCE_RHO, ONE, SHALLOW
 from weightatlas.lab.experiments.plates import tally
 from weightatlas.plate import Finding
@@ -62,6 +64,7 @@ def _colour(result: BranchExperimentResult) -> Finding | None:
         told.append(
             f"{item.variant}: {_signed(item.effect.variant.mean)} of the variance of chroma between branches "
             f"({item.verdict}); by the threshold p < {GATHERED:g} in {tally(sure)} of {counted(len(p_values), 'seed')}"
+            f"{_together(list(p_values.values()))}"
         )
     return Finding(statement, tuple(told), plate="separation", importance=0.9)
 
@@ -229,6 +232,13 @@ def _claimed(result: BranchExperimentResult, variant: str, measure: str, expecte
         ),
         None,
     )
+
+
+def _together(p_values: Sequence[float]) -> str:
+    """The p of all seeds together, by Fisher: one seed that does specialise can make it small."""
+    if len(p_values) < 2:
+        return ""
+    return f", together p {combine_pvalues(p_values, method='fisher').pvalue:.2g}"
 
 
 def _figures(values: Sequence[float]) -> str:
