@@ -30,7 +30,7 @@ MOVES: dict[str, Call] = {
     "selected": lambda x: x.index_select(1, torch.tensor([2, 1])),
     "repeated": lambda x: x.repeat_interleave(3, 1).repeat(1, 2, 1, 1),
     "unbound": lambda x: torch.stack(x.unbind(1)[::-1], 2),
-    "split": lambda x: torch.cat(x.split([1, 3], 1)[::-1], 1),
+    "split": lambda x: torch.cat(torch.split_with_sizes(x, [1, 3], 1)[::-1], 1),
     "windows": lambda x: x.unfold(1, 2, 2),
     "quartered": lambda x: torch.cat([x[:, :, 0::2, 0::2], x[:, :, 1::2, 1::2]], 1),
     "one position": lambda x: x[:, :, 0, 0].unsqueeze(2).expand(2, 4, 5),
@@ -113,3 +113,10 @@ def test_what_is_written_over_is_gone() -> None:
         return whole
 
     assert along_channels(walk_of(call, IMAGES, (2, 2, 6, 6))) == [0, 4, 5, 3]
+
+
+@pytest.mark.parametrize("make", [torch.zeros_like, torch.ones_like, lambda x: x.new_zeros(2, 4, 6, 6)])
+def test_what_has_a_value_s_shape_alone_has_none_of_its_channels(make: Call) -> None:
+    walk = walk_of(lambda _, x: torch.cat([x, make(x)], 1) + make(x).repeat(1, 2, 1, 1), IMAGES)
+    assert along_channels(walk) == [0, 1, 2, 3, 4, 5, 6, 7]
+    assert (walk.sums, list(walk.notes)) == ([], [])

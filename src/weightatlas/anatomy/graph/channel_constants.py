@@ -22,7 +22,7 @@ def constants(name: str, node: fx.Node, values: list[Value], shapes: tuple[tuple
     tensor: str | None = None
     axes: tuple[int, ...] = ()
     if len(values) == 1 and isinstance(values[0], Constant) and values[0].tensor is not None:
-        order = _order(name, node, len(values[0].shape))
+        order = axis_order(name, node, len(values[0].shape))
         if order is not None:
             tensor, axes = values[0].tensor, tuple(values[0].axes[axis] for axis in order)
         rows = _rows(name, node, values[0])
@@ -50,7 +50,7 @@ def _rows(name: str, node: fx.Node, value: Constant) -> list[int] | None:
     return [int(part[0]) for part in cut] if runs and whole else None
 
 
-def _order(name: str, node: fx.Node, axes: int) -> list[int] | None:
+def axis_order(name: str, node: fx.Node, axes: int) -> list[int] | None:
     """Which axis of its argument each axis of an operator's answer is, if it only orders them."""
     if name in _SAME:
         return list(range(axes))

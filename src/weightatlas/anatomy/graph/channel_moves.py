@@ -1,4 +1,4 @@
-"""Operators that only move values: the same operator moves their ids."""
+"""Operators that only move values, or write over them: the same operator moves their ids."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 Result = Value | list[Value]
 
-_COPYING: Final = {"lift_fresh_copy", "detach", "alias", "clone"}
-_TAKING: Final = {"index", "index_select"}
+_COPYING: Final = frozenset({"lift_fresh_copy", "detach", "detach_", "alias", "clone"})
+_TAKING: Final = frozenset({"index", "index_select"})
 
 
 def move(call: Call) -> Result:
@@ -82,20 +82,18 @@ def _constant(call: Call, node: fx.Node, one: Constant, value: Channels) -> torc
 
 
 def _stored(node: fx.Node) -> fx.Node:
-    """The stored value that a value is a copy of, where nothing else could have written into the copy."""
+    """The stored value that a value is a copy of, if nothing has written into the copy."""
     source = node
-    while source.op == "call_function" and _names(source) <= _COPYING and _read_only(source):
+    while _is(source, _COPYING):
+        if not all(_is(user, _COPYING | _TAKING) for user in source.users):
+            return node
         (source,) = source.all_input_nodes
-    return source if source.op == "placeholder" and _read_only(source) else node
+    return source
 
 
-def _read_only(node: fx.Node) -> bool:
-    return len(node.all_input_nodes) <= 1 and all(_names(user) <= _COPYING | _TAKING for user in node.users)
-
-
-def _names(node: fx.Node) -> set[str]:
+def _is(node: fx.Node, names: frozenset[str]) -> bool:
     schema = getattr(node.target, "_schema", None)
-    return {schema.name.rpartition("::")[2] if schema is not None else ""}
+    return schema is not None and schema.name.rpartition("::")[2] in names
 
 
 def concatenate(call: Call) -> Result:
@@ -188,6 +186,16 @@ def copy(call: Call) -> Result:
     return Constant(call.shape) if isinstance(value, Constant) else kept(call, value)
 
 
+def fill(call: Call) -> Result:
+    """A value of its own, of which another gives the shape alone."""
+    known = all(isinstance(one, Constant) for one in call.values()[1:])
+    return Constant(call.shape) if known else call.lost()
+
+
+_FILLING: Final = (
+    "fill", "zero", "zeros_like", "ones_like", "full_like", "empty_like", "rand_like", "randn_like", "new_zeros",
+    "new_ones", "new_full", "new_empty",
+)  # fmt: skip
 _MOVING: Final = (
     "view", "reshape", "_unsafe_view", "view_as", "reshape_as", "flatten", "unflatten", "squeeze", "unsqueeze",
     "expand", "expand_as", "permute", "transpose", "t", "numpy_T", "matrix_H", "mT", "swapaxes", "swapdims", "movedim",
@@ -202,5 +210,6 @@ MOVES: Final[Mapping[str, Callable[[Call], Result]]] = {
     **dict.fromkeys(("pad", "constant_pad_nd"), pad),
     **dict.fromkeys(("slice_scatter", "select_scatter"), write),
     "copy": copy,
+    **dict.fromkeys(_FILLING, fill),
 }
 """By the operator's name in torch's `aten`, without the underscore of those that work in place."""

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import torch
 
+from weightatlas.anatomy.graph.channel_constants import axis_order
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 
 _CONVOLUTION: Final = re.compile(r"(?:^|\.)_?conv(?:_transpose|_tbc|olution)?(\d)d|convolution")
 _MATRIX: Final = re.compile(r"aten\.(linear|matmul|mm|bmm|addmm|einsum)\.")
-_TURNED: Final = re.compile(r"aten\.(permute|transpose|movedim)\.")
+_RESHAPED: Final = re.compile(r"aten\.(view|reshape|_unsafe_view|pixel_\w+)\.")
 
 
 def input_axes(graph: fx.Graph, inputs: Sequence[str]) -> Mapping[str, tuple[int, ...]]:
@@ -32,22 +34,31 @@ def input_axes(graph: fx.Graph, inputs: Sequence[str]) -> Mapping[str, tuple[int
 
 
 def _axes(graph: fx.Graph, start: fx.Node, ndim: int) -> tuple[int, ...]:
-    reached = {start}
-    turned = False
+    otherwise = min(1, ndim - 1)
+    orders: dict[fx.Node, list[int] | None] = {start: list(range(ndim))}
     for node in graph.nodes:
-        sources = [one for one in node.all_input_nodes if one in reached]
+        sources = [one for one in node.all_input_nodes if one in orders]
         if node.op != "call_function" or not sources:
             continue
         target = str(node.target)
-        same = getattr(sources[0].meta.get("val"), "ndim", 0) == ndim
+        order = orders[sources[0]]
         if _CONVOLUTION.search(target):
-            channels = min(1, ndim - 1) if turned or not same else ndim - _positions(target, ndim) - 1
-            return (channels,)
+            return (otherwise if order is None else order[ndim - _positions(target, ndim) - 1],)
         if _MATRIX.match(target):
-            return (ndim - 1,) if same and not (turned and ndim == 4) else tuple(range(min(1, ndim - 1), ndim))
-        turned = turned or _TURNED.match(target) is not None
-        reached.add(node)
-    return (min(1, ndim - 1),)
+            return tuple(range(otherwise, ndim)) if order is None else (order[-1],)
+        orders[node] = _turned(node, target, sources[0], order)
+    return (otherwise,)
+
+
+def _turned(node: fx.Node, target: str, source: fx.Node, order: list[int] | None) -> list[int] | None:
+    """Which axis of the input each axis of an operator's answer is; None where they are no longer the same axes."""
+    shape, given = (getattr(one.meta.get("val"), "shape", ()) for one in (node, source))
+    if order is None or len(shape) != len(order):
+        return None
+    if _RESHAPED.match(target):
+        return order if shape == given else None
+    turn = axis_order(target.split(".")[1], node, len(order)) if target.startswith("aten.") else None
+    return order if turn is None else [order[axis] for axis in turn]
 
 
 def _positions(target: str, ndim: int) -> int:
