@@ -63,7 +63,8 @@ def split(name: str, generator: np.random.Generator) -> FirstLayer:
     chroma = np.where(high, 0.8, 0.1) + generator.uniform(-0.05, 0.05, UNITS)
     kernels = tuple(torch.ones(UNITS // count, 3, 5, 5) for _ in range(count))
     names = tuple(f"branch {branch + 1}" for branch in range(count))
-    return FirstLayer(names, labels, kernels, chroma, generator.uniform(0, 0.5, UNITS), hidden=BRANCHES[name] == 1)
+    frequency = generator.uniform(0, 0.5, UNITS)
+    return FirstLayer(names, labels, kernels, chroma, frequency, chroma, hidden=BRANCHES[name] == 1)
 
 
 def crossed(name: str, generator: np.random.Generator) -> FirstLayer:
@@ -75,7 +76,7 @@ def crossed(name: str, generator: np.random.Generator) -> FirstLayer:
     large = LARGENESS * np.sign(first - second)
     chroma = 0.5 + (narrow + large) / 2 * np.where(labels == 0, 1, -1) + generator.uniform(-0.01, 0.01, UNITS)
     kernels = (torch.ones(units, 3, first, first), torch.ones(UNITS - units, 3, second, second))
-    return FirstLayer(("first", "second"), labels, kernels, chroma, generator.uniform(0, 0.5, UNITS))
+    return FirstLayer(("first", "second"), labels, kernels, chroma, generator.uniform(0, 0.5, UNITS), chroma)
 
 
 def made(folder: Path, experiment: Experiment | None = None) -> BranchExperimentResult:

@@ -75,6 +75,10 @@ def test_weights_side_by_side_are_branches_and_frequency_is_that_of_their_common
     found = first_layer(open_checkpoint({"first.conv1.weight": large, "second.conv1.weight": small}), None)
     assert [tuple(part.shape[2:]) for part in found.kernels] == [(7, 7), (3, 3)]
     np.testing.assert_allclose(found.frequency[:6], found.frequency[6:])
+    large[:, 0, 0] += 5
+    rimmed = first_layer(open_checkpoint({"first.conv1.weight": large, "second.conv1.weight": small}), None)
+    assert (rimmed.chroma[:6] > 0.1).all()
+    np.testing.assert_allclose(rimmed.middle, 0, atol=1e-9)
 
 
 def test_a_unit_without_weights_has_no_chroma() -> None:
@@ -98,8 +102,10 @@ def test_which_of_two_branches_took_colour_is_signed_by_width_and_by_kernels(
 ) -> None:
     labels = np.repeat([0, 1], units)
     parts = tuple(torch.ones(count, 3, side, side) for count, side in zip(units, sides, strict=True))
-    layer = FirstLayer(("first", "second"), labels, parts, np.where(labels == 0, 0.8, 0.3), np.zeros(8))
-    found = signed_figures(layer)
+    chroma, middle = np.where(labels == 0, 0.8, 0.3), np.where(labels == 0, 0.6, 0.3)
+    found = signed_figures(FirstLayer(("first", "second"), labels, parts, chroma, np.zeros(8), middle))
+    cut = found.pop("chroma_middle", None)
+    assert cut == (pytest.approx(0.3 * sign) if sides[0] != sides[1] else None)
     assert {key.partition("_")[2] for key in found} == keys
     if "narrow" in keys:
         assert found["chroma_narrow"] == pytest.approx(0.5)

@@ -47,6 +47,7 @@ class FirstLayer:
         kernels: of each branch.
         chroma: of each unit.
         frequency: of each unit, in cycles a pixel, where kernels differ in size of their common middle.
+        middle: chroma of that middle, which no large kernel's rim enters.
         hidden: whether the branches are halves of a hidden axis.
     """
 
@@ -55,6 +56,7 @@ class FirstLayer:
     kernels: tuple[torch.Tensor, ...]
     chroma: Values
     frequency: Values
+    middle: Values
     hidden: bool = False
 
 
@@ -71,15 +73,15 @@ def first_layer(checkpoint: Checkpoint, branches: int | None) -> FirstLayer:
     found = image_layer(checkpoint, branches=branches)
     weights = found.kernels(checkpoint)
     places = np.concatenate([part.places for part in found.parts])
-    values, frequency = np.empty(len(places)), np.empty(len(places))
-    values[places] = unit_chroma(weights)
-    frequency[places] = tuning(common_kernels(weights)).frequency
+    values, frequency, middle = (np.empty(len(places)) for _ in range(3))
+    cut = tuning(common_kernels(weights))
+    values[places], frequency[places], middle[places] = unit_chroma(weights), cut.frequency, cut.chroma
     labels = found.branches.labels
     if len(weights) == 1:
         kernels = tuple(weights[0][labels == branch] for branch in range(len(found.branches.names)))
     else:
         kernels = tuple(weights)
-    return FirstLayer(found.branches.names, labels, kernels, values, frequency)
+    return FirstLayer(found.branches.names, labels, kernels, values, frequency, middle)
 
 
 def unit_chroma(weights: Sequence[torch.Tensor]) -> Values:
@@ -165,6 +167,9 @@ def signed_figures(layer: FirstLayer) -> dict[str, Figure]:
             found[f"{name}_narrow"] = means[0] - means[1]
         if first != second or alike:
             found[f"{name}_large"] = sign * (means[0] - means[1])
+    if first != second:
+        means = _means(layer.middle, layer)
+        found["chroma_middle"] = sign * (means[0] - means[1])
     return found
 
 
@@ -195,7 +200,7 @@ def hidden_branches(
         "hidden_second_chroma": abs(colour[1].rho),
         "hidden_second_frequency": abs(frequency[1].rho),
     }
-    halves = FirstLayer(HALVES, labels, kernels, layer.chroma, layer.frequency, hidden=True)
+    halves = FirstLayer(HALVES, labels, kernels, layer.chroma, layer.frequency, layer.middle, hidden=True)
     return halves, figures, found.left
 
 

@@ -95,6 +95,11 @@ MEASURES: Final = (
         "frequency of the colour branch",
         description="mean frequency of the branch of most chroma less that of least",
     ),
+    Measure(
+        "chroma_middle",
+        "chroma of the middle, large less small",
+        description="of kernels cut to the smaller size: no rim of a large kernel counts",
+    ),
     Measure("onset", "onset, of the run", "share", description="from when on colour and branch depend (q < .05)"),
     Measure("start_separation", "colour between, at the start", description="of the first weights: chance"),
     Measure("hidden_p", "hidden axis: p", "probability", description="of the first hidden axis"),
