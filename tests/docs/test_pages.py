@@ -17,6 +17,7 @@ from weightatlas.branching.consistency import Consistency
 from weightatlas.branching.tables import COLUMNS as BRANCHING_COLUMNS
 from weightatlas.change.tables import COLUMNS as CHANGE_COLUMNS
 from weightatlas.lab.experiments.banding_result import BandingExperimentResult
+from weightatlas.lab.experiments.branch_result import BranchExperimentResult
 from weightatlas.lab.experiments.change_result import ChangeExperimentResult
 from weightatlas.result import columns_with_source
 
@@ -35,7 +36,11 @@ TABLES = {
     "### experiment, `effects`": BandingExperimentResult.tables["effects"],
     **{
         f"### experiment {experiment}, `{name}`": columns
-        for experiment, kind in (("weight-banding", BandingExperimentResult), ("weight-change", ChangeExperimentResult))
+        for experiment, kind in (
+            ("weight-banding", BandingExperimentResult),
+            ("branch-specialization", BranchExperimentResult),
+            ("weight-change", ChangeExperimentResult),
+        )
         for name, columns in kind.tables.items()
         if name not in ("variants", "effects")
     },
