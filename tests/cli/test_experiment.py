@@ -12,6 +12,7 @@ from tests.lab.experiments import experiments_for_tests as made_up
 from weightatlas.cli import application
 from weightatlas.lab import experiments
 from weightatlas.lab.experiments.banding_result import BandingExperimentResult
+from weightatlas.lab.experiments.branch_result import BranchExperimentResult
 from weightatlas.lab.experiments.change_result import ChangeExperimentResult
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ def test_the_help_names_every_table_of_every_experiment(capsys: pytest.CaptureFi
     for name, presets in experiments.EXPERIMENTS.items():
         assert name in told
         assert all(preset in told for preset in presets)
-    for kind in (BandingExperimentResult, ChangeExperimentResult):
+    for kind in (BandingExperimentResult, BranchExperimentResult, ChangeExperimentResult):
         assert all(table in told for table in kind.tables)
 
 

@@ -62,11 +62,11 @@ def experiment(
     why, and the rest is done.
 
     Args:
-        name: The experiment: weight-banding or weight-change.
+        name: The experiment: weight-banding, weight-change or branch-specialization.
         preset: Its scale: quick (built-in data, minutes on two cores; taken if left out), cifar10-small (two cores),
-            cifar10 of weight-banding and cifar of weight-change (one GPU), or paper (GPUs).
-        data: What to train on, where the preset does not bring its own. For weight-banding cifar10:PATH or a folder of
-            images. For weight-change cifar10:PATH,cifar100:PATH, with svhn:PATH for its paper preset, or a folder that
+            cifar10 of weight-banding and branch-specialization and cifar of weight-change (one GPU), or paper (GPUs).
+        data: What to train on, where the preset does not bring its own. For weight-banding and branch-specialization
+            cifar10:PATH or a folder of images. For weight-change cifar10:PATH,cifar100:PATH, with svhn:PATH for its paper preset, or a folder that
             holds cifar10, cifar100 and svhn.
         variants: Run these only, and what they are compared with; several names may follow.
         seeds: Instead of the preset's; several numbers may follow.
@@ -78,7 +78,7 @@ def experiment(
         backend: What runs them: processes (loky), Dask or Ray.
         devices: Processes that train one network together, one a GPU; runs then go one after another.
         table: Which rows to print: runs, variants or effects; of weight-banding also profiles, of weight-change also
-            accuracies, layers or thirds.
+            accuracies, layers or thirds; of branch-specialization also branches, onset, twins, recurrence or blocks.
         atlas: The page to write; atlas.html in the folder if left out.
     """
     check_output(output, format_, sources=1, pictures=True)
