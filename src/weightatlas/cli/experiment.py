@@ -66,8 +66,8 @@ def experiment(
         preset: Its scale: quick (built-in data, minutes on two cores; taken if left out), cifar10-small (two cores),
             cifar10 of weight-banding and branch-specialization and cifar of weight-change (one GPU), or paper (GPUs).
         data: What to train on, where the preset does not bring its own. For weight-banding and branch-specialization
-            cifar10:PATH or a folder of images. For weight-change cifar10:PATH,cifar100:PATH, with svhn:PATH for its paper preset, or a folder that
-            holds cifar10, cifar100 and svhn.
+            cifar10:PATH or a folder of images. For weight-change cifar10:PATH,cifar100:PATH, with svhn:PATH for its
+            paper preset, or a folder that holds cifar10, cifar100 and svhn.
         variants: Run these only, and what they are compared with; several names may follow.
         seeds: Instead of the preset's; several numbers may follow.
         steps: Updates of every run, instead of the preset's number: a dry run.
