@@ -7,14 +7,12 @@ would reach any of these is refused before torch sees it.
 from __future__ import annotations
 
 import io
-import logging
 import math
 import re
-import warnings
 import zipfile
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
+from weightatlas.anatomy.graph.exporting import quiet_torch
 from weightatlas.checkpoints.bounded_json import bounded_json
 from weightatlas.checkpoints.places.blob import LocalBlob
 from weightatlas.checkpoints.untrusted import untrusted
@@ -23,7 +21,6 @@ from weightatlas.errors import SourceError
 from weightatlas.evaluation.exported_graph import check_graph
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from torch import nn
@@ -68,7 +65,7 @@ def open_export(path: Path) -> nn.Module:
 
     _check(path)
     problem = "cannot be loaded as an exported program"
-    with untrusted(path, problem, "export it again with the installed torch"), _quiet():
+    with untrusted(path, problem, "export it again with the installed torch"), quiet_torch():
         program = torch.export.load(path)
         return program.module(check_guards=False)
 
@@ -123,7 +120,7 @@ def _check_inputs(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) 
     if entry.file_size > INPUTS_LIMIT:
         raise _refused(path, f"example inputs of {entry.file_size} bytes")
     try:
-        with _quiet():
+        with quiet_torch():
             torch.load(io.BytesIO(archive.read(entry)), weights_only=True, map_location="cpu")
     except Exception as error:
         raise _refused(path, "example inputs that are more than tensors and containers") from error
@@ -131,17 +128,3 @@ def _check_inputs(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) 
 
 def _refused(path: Path, what: str) -> SourceError:
     return SourceError(path, f"not opened: it holds {what}", _REMEDY)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep what torch says of old files and of what it could not read off the standard streams."""
-    logger = logging.getLogger("torch")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)

@@ -58,7 +58,7 @@ def export_graph(model: nn.Module, example: Example) -> Exported:
         SourceError: the model cannot be exported, or does not run on these inputs.
     """
     arguments, named = arguments_of(example)
-    with _evaluating(model), _quiet(), torch.no_grad():
+    with _evaluating(model), quiet_torch(), torch.no_grad():
         try:
             program = torch.export.export(model, arguments, named, strict=False)
             if _writes_into_parts(program.graph_module.graph, frozenset(program.graph_signature.user_inputs)):
@@ -146,8 +146,8 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep what the exporter says of its own workings off the standard streams."""
+def quiet_torch() -> Iterator[None]:
+    """Keep what torch says of its own workings, and of old files, off the standard streams."""
     logger = logging.getLogger("torch")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
