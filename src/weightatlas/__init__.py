@@ -9,7 +9,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from weightatlas import anatomy, atlas, banding, branching, change, checkpoints, data, evaluation, lab, nn
+    from weightatlas import (
+        anatomy,
+        atlas,
+        banding,
+        branching,
+        change,
+        checkpoints,
+        conditioning,
+        data,
+        evaluation,
+        lab,
+        nn,
+    )
     from weightatlas.atlas import write_atlas
     from weightatlas.checkpoints import open_checkpoint, open_trajectory
 
@@ -21,6 +33,7 @@ __all__ = [
     "branching",
     "change",
     "checkpoints",
+    "conditioning",
     "data",
     "evaluation",
     "lab",
@@ -30,7 +43,19 @@ __all__ = [
     "write_atlas",
 ]
 
-_ROOMS = ("anatomy", "atlas", "banding", "branching", "change", "checkpoints", "data", "evaluation", "lab", "nn")
+_ROOMS = (
+    "anatomy",
+    "atlas",
+    "banding",
+    "branching",
+    "change",
+    "checkpoints",
+    "conditioning",
+    "data",
+    "evaluation",
+    "lab",
+    "nn",
+)
 _NAMES = {
     "open_checkpoint": "weightatlas.checkpoints",
     "open_trajectory": "weightatlas.checkpoints",

@@ -1,0 +1,1 @@
+"""How well a network is conditioned: smooth along its training, away from dead channels."""
