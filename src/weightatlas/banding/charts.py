@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import altair as alt
 
 from weightatlas import palette
+from weightatlas.drawing.axes import depth_axis, inline
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 
 NULL_WIDTH = 3.2905
 """Half-width of the grey bar in standard deviations: 99.9 % of sign flips fall inside, as q < .001 asks."""
-NAMES_UP_TO = 48
-"""With more layers than this the axis counts them; names stand in the tooltip."""
 
 _DIRECTION = alt.Scale(
     domain=["horizontal", "vertical", "none"], range=[palette.HORIZONTAL, palette.VERTICAL, palette.GREY]
@@ -38,7 +37,7 @@ def depth_chart(survey: BandingSurvey) -> alt.LayerChart:
         for depth, banding in enumerate(survey.scored, start=1)
         if banding.score is not None
     ]
-    base = inline(rows).encode(x=_depth_axis(len(rows)))
+    base = inline(rows).encode(x=depth_axis(len(rows), field="layer"))
     scale = alt.Scale(domain=[-1, 1], nice=False)
     null = base.mark_bar(color=palette.NULL, size=_bar_size(len(rows))).encode(
         y=alt.Y("low:Q", title="B", scale=scale), y2="high:Q"
@@ -67,7 +66,7 @@ def symmetry_chart(survey: BandingSurvey) -> alt.FacetChart:
         for depth, banding in enumerate(survey.scored, start=1)
         for test, q_value in zip(banding.symmetries, banding.symmetry_q_values, strict=True)
     ]
-    base = alt.Chart().encode(x=_depth_axis(len(survey.scored), names=False))
+    base = alt.Chart().encode(x=depth_axis(len(survey.scored), names=False, field="layer"))
     null = base.mark_bar(color=palette.NULL, size=max(2, _bar_size(3 * len(survey.scored)))).encode(
         y=alt.Y("low:Q", title="imbalance"), y2="high:Q"
     )
@@ -120,18 +119,6 @@ def profile_chart(rows: Sequence[Mapping[str, Any]]) -> alt.FacetChart:
         row=alt.Row("layer:N", title=None), column=alt.Column("axis:N", title=None, sort=["y", "x"])
     ).resolve_scale(x="independent")
     return faceted
-
-
-def inline(rows: Sequence[Mapping[str, Any]]) -> alt.Chart:
-    """A chart with its data in the specification."""
-    return alt.Chart(alt.InlineData(values=list(rows)))
-
-
-def _depth_axis(layers: int, *, names: bool = True) -> alt.X:
-    if names and layers <= NAMES_UP_TO:
-        axis = alt.Axis(labelAngle=-40, labelLimit=120, title=None)
-        return alt.X("layer:N", sort=alt.EncodingSortField("depth"), axis=axis)
-    return alt.X("depth:Q", title="layer, from the input", scale=alt.Scale(nice=False, padding=8))
 
 
 def _bar_size(layers: int) -> float:

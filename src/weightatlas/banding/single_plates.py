@@ -8,8 +8,9 @@ import altair as alt
 import numpy as np
 
 from weightatlas import palette
-from weightatlas.banding.charts import NULL_WIDTH, inline, types_chart
+from weightatlas.banding.charts import NULL_WIDTH, types_chart
 from weightatlas.banding.findings import types_title
+from weightatlas.drawing.axes import inline
 from weightatlas.plate import Chart, Heading, Plate, SlideLayer, Slides
 from weightatlas.wording import counted
 

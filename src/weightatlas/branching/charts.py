@@ -11,6 +11,7 @@ from weightatlas import palette
 from weightatlas.branching.drawing.tuned_groups import panels, tuned_groups, unit_rows
 from weightatlas.branching.kernels.classes import CLASSES
 from weightatlas.branching.kernels.colour import COLOUR
+from weightatlas.drawing.axes import inline
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -121,11 +122,6 @@ def branch_colour(groups: Sequence[TunedGroup], *, legend: bool = True) -> alt.C
     field = "branch:N" if any(group.by_branch for group in groups) else "class:N"
     shown = legend and len(names) <= len(palette.CATEGORIES)
     return alt.Color(field, scale=scale, title=None) if shown else alt.Color(field, scale=scale, legend=None)
-
-
-def inline(rows: Sequence[Mapping[str, Any]]) -> alt.Chart:
-    """A chart with its data in the specification."""
-    return alt.Chart(alt.InlineData(values=list(rows)))
 
 
 def _small_multiples(

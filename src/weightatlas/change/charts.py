@@ -8,9 +8,10 @@ import altair as alt
 import numpy as np
 
 from weightatlas import palette
-from weightatlas.change.drawing.axes import FIGURE_TITLES, LogRange, axis_names, inline, series, spread, step_axis
+from weightatlas.change.drawing.axes import FIGURE_TITLES
 from weightatlas.change.drawing.panels import ALL, ALONE, cluster_name, layer_trends, line_colour, panels
 from weightatlas.change.drawing.thinning import CELLS, Thinned, median, short, thinned
+from weightatlas.drawing.axes import LogRange, axis_names, depth_axis, inline, series, spread, step_axis
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,8 +31,6 @@ THIN_FROM: Final = 60
 """Layers in a panel from which their lines are drawn fainter."""
 NAMED: Final = 3
 """Layers without a cluster that are named in a panel."""
-NAMES_UP_TO: Final = 48
-"""With more layers than this an axis of layers counts them; names stand in the tooltip."""
 FEW: Final = 5
 """Per cent of all values below which an axis may end."""
 MEDIAN: Final = 400
@@ -96,7 +95,7 @@ def pair_chart(changes: Changes) -> alt.LayerChart:
             zip(changes.names, labels, changes.layers, curve, strict=True), start=1
         )
     ]
-    base = inline(rows).encode(x=_depth_axis(labels))
+    base = inline(rows).encode(x=depth_axis(len(labels)))
     y = alt.Y("ratio:Q", title=FIGURE_TITLES[changes.figure], scale=reach.scale(), axis=reach.axis())
     roles = list(dict.fromkeys(layer.role for layer in changes.layers))
     domain, colours = _role_colours(roles)
@@ -207,13 +206,6 @@ def _labels(
         )
     )
     return chart
-
-
-def _depth_axis(labels: Sequence[str]) -> alt.X:
-    if len(labels) <= NAMES_UP_TO:
-        axis = alt.Axis(labelAngle=-40, labelLimit=120, title=None)
-        return alt.X("label:N", sort=alt.EncodingSortField("depth"), axis=axis)
-    return alt.X("depth:Q", title="layer, from the input", scale=alt.Scale(nice=False, padding=8))
 
 
 def _role_colours(roles: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 import altair as alt
 
 from weightatlas import palette
-from weightatlas.branching.charts import inline
 from weightatlas.branching.specialization import SIGNIFICANT
+from weightatlas.drawing.axes import inline
 from weightatlas.wording import printable
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ import altair as alt
 import numpy as np
 
 from weightatlas import palette
-from weightatlas.branching.charts import inline
 from weightatlas.branching.hidden.balancing import balance
 from weightatlas.branching.specialization import SIGNIFICANT
+from weightatlas.drawing.axes import inline
 from weightatlas.wording import printable
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import altair as alt
 import numpy as np
 
 from weightatlas import palette
-from weightatlas.branching.charts import inline
+from weightatlas.drawing.axes import inline
 from weightatlas.wording import printable
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ import altair as alt
 import numpy as np
 
 from weightatlas import palette
-from weightatlas.change.drawing.axes import inline, ticks_axis
 from weightatlas.change.drawing.panels import group_title
 from weightatlas.change.drawing.thinning import short
+from weightatlas.drawing.axes import inline, ticks_axis
 
 if TYPE_CHECKING:
     from weightatlas.change.clusters.groups import LayerGroup

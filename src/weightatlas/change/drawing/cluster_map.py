@@ -9,10 +9,10 @@ import altair as alt
 import numpy as np
 
 from weightatlas import palette
-from weightatlas.change.drawing.axes import axis_names, inline
 from weightatlas.change.drawing.panels import ALONE, cluster_name, group_title, line_colour
 from weightatlas.change.drawing.regions import Box, place_labels, voronoi
 from weightatlas.change.drawing.thinning import short
+from weightatlas.drawing.axes import axis_names, inline
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

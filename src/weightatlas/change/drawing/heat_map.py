@@ -9,8 +9,8 @@ import altair as alt
 import numpy as np
 
 from weightatlas import palette
-from weightatlas.change.drawing.axes import axis_names, inline, names_axis, round_ticks, ticks_axis
 from weightatlas.change.drawing.thinning import median, pieces, short_list, thinned
+from weightatlas.drawing.axes import axis_names, inline, names_axis, round_ticks, ticks_axis
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

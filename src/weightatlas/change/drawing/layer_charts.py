@@ -10,8 +10,9 @@ import numpy as np
 from scipy.stats import rankdata
 
 from weightatlas import palette
-from weightatlas.change.drawing.axes import FIGURE_TITLES, LogRange, axis_names, inline, series, spread, step_axis
+from weightatlas.change.drawing.axes import FIGURE_TITLES
 from weightatlas.change.drawing.thinning import median, short, thinned
+from weightatlas.drawing.axes import LogRange, axis_names, inline, series, spread, step_axis
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -9,8 +9,9 @@ import numpy as np
 
 from weightatlas import palette
 from weightatlas.change.charts import curves_range
-from weightatlas.change.drawing.axes import FIGURE_TITLES, axis_names, inline, series, spread, step_axis
+from weightatlas.change.drawing.axes import FIGURE_TITLES
 from weightatlas.change.drawing.thinning import CELLS, thinned
+from weightatlas.drawing.axes import axis_names, inline, series, spread, step_axis
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 
     from weightatlas.change.changes import Changes
     from weightatlas.change.clusters.groups import LayerTrend
-    from weightatlas.change.drawing.axes import LogRange
     from weightatlas.change.trends import Trends
+    from weightatlas.drawing.axes import LogRange
 
 HEIGHT: Final = 280
 BAND: Final = (10.0, 90.0)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weightatlas.change.drawing.axes import LogRange, axis_names, round_ticks, spread, step_axis, whole_ticks
+from weightatlas.drawing.axes import LogRange, axis_names, round_ticks, spread, step_axis, whole_ticks
 
 positive = st.floats(1e-12, 1e6)
 
