@@ -56,6 +56,16 @@ app.command(
     help="Measure how much every layer changed, over a training run or between two checkpoints.",
 )
 app.command(
+    "weightatlas.cli.conditioning:conditioning",
+    name="conditioning",
+    help="Measure which channels a network loses before its nonlinearities, and how smooth its loss is.",
+)
+app.command(
+    "weightatlas.cli.convert:convert",
+    name="convert",
+    help="Give a network another normalisation, or fold it, and say what was converted, what was not, and why.",
+)
+app.command(
     "weightatlas.cli.train:train",
     name="train",
     help="Train one network, changed or not, and keep the run: checkpoints, metrics, manifest.",

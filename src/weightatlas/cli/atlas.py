@@ -19,11 +19,12 @@ from weightatlas.cli.options import (
     check_page,
     feature_maps,
 )
-from weightatlas.cli.reporting import for_each_source, progress_bar, report
+from weightatlas.cli.reporting import UsageError, for_each_source, progress_bar, report
 from weightatlas.cli.sources import opened
 
 if TYPE_CHECKING:
     from weightatlas.change import Changes
+    from weightatlas.checkpoints import Checkpoint
     from weightatlas.result import Result
 
 SHUFFLES = 99
@@ -40,6 +41,10 @@ def atlas(
         str | None,
         Parameter(help="The network that the weights belong to: its graph tells branches that shapes do not."),
     ] = None,
+    data: Annotated[
+        str | None,
+        Parameter(help="What the network is run on: with --model, its conditioning is measured too."),
+    ] = None,
     feature_map: FeatureMaps = (),
     layout: Layout = None,
     jobs: Jobs = None,
@@ -54,6 +59,9 @@ def atlas(
     """
     check_page(output)
     maps = feature_maps(feature_map)
+    if data is not None and model is None:
+        message = "--data is what the network is run on: name it with --model"
+        raise UsageError(message)
     # After the arguments are known to be good: this loads torch.
     from weightatlas import anatomy, banding, branching, write_atlas
 
@@ -76,13 +84,22 @@ def atlas(
             )
         for note in branches.notes:
             report(f"{name}: {note}")
-        return *changes, layers, bands, branches
+        return *changes, *conditioned(weights), layers, bands, branches
 
     def changes_of(run: Trajectory) -> Changes:
         from weightatlas.change import Analysis, survey
 
         with progress_bar("weight change", quiet=quiet) as progress:
             return survey(run, analysis=Analysis(seed=seed), jobs=jobs, backend=backend, progress=progress)
+
+    def conditioned(weights: Checkpoint | Trajectory) -> tuple[Result, ...]:
+        if data is None:
+            return ()
+        from weightatlas import conditioning, evaluation
+
+        with progress_bar("conditioning", quiet=quiet) as progress:
+            opened_data = evaluation.open_data(data)
+            return (conditioning.survey(weights, model=model, data=opened_data, seed=seed, progress=progress),)
 
     surveys, complete = for_each_source(source, survey_one)
     if surveys:

@@ -55,7 +55,8 @@ def open_data(
 ) -> Data:
     """Open data by name, as batches that can be gone through again and again.
 
-    - `scenes`: the built-in scenes, drawn on the fly; `?label=left&difficulty=hard&size=24&steps=400`.
+    - `scenes`: the built-in scenes, drawn on the fly; `?label=left&difficulty=hard&size=24&steps=400`; the
+      targets of `?label=mask` are the classes of all pixels.
     - `cifar10:PATH`, `cifar100:PATH` (`?label=coarse`), `svhn:PATH`: the folder they were unpacked to.
     - `text`: the built-in language of known entropy; `?difficulty=hard&context=32`. `text:PATH`: a text file, its bytes
       in pieces of 64, or of `?context=`; the target of each position is the next.

@@ -14,6 +14,7 @@ from weightatlas.data.augmentation import UNCHANGED, Augmentation
 from weightatlas.data.examples import held_in_memory
 from weightatlas.data.feed import Draws, Feed, shape_after, share
 from weightatlas.data.fingerprint import fingerprint_of
+from weightatlas.data.masks import augmented
 from weightatlas.data.normalisation import normalised
 from weightatlas.data.resident_feed import ResidentFeed
 from weightatlas.data.scene_feed import SceneFeed
@@ -139,7 +140,8 @@ class BatchesFeed:
                 self._cutter = _Cutter(_endless(self._data))
             self._cutter.skip(start - self._cutter.place)
             inputs, targets = self._cutter.take(size)
-        return self._ready(self._augmentation.apply(inputs.to(self._device), self._draws(start, size)), targets)
+        inputs, targets = inputs.to(self._device), targets.to(self._device)
+        return self._ready(*augmented(self.name, self._augmentation, inputs, targets, self._draws(start, size)))
 
     def in_order(self, size: int, *, at_most: int | None = None) -> Iterator[Batch]:
         """Go through one pass; see `Feed.in_order`."""
@@ -150,7 +152,9 @@ class BatchesFeed:
             if not len(targets):
                 return
             left -= len(targets)
-            yield self._ready(self._augmentation.fixed(inputs.to(self._device)), targets)
+            yield self._ready(
+                *augmented(self.name, self._augmentation, inputs.to(self._device), targets.to(self._device))
+            )
 
     def fingerprint(self) -> str:
         """Give a digest of the first 64 examples, and of no more: going through all may take long."""
@@ -159,7 +163,7 @@ class BatchesFeed:
 
     def _ready(self, inputs: torch.Tensor, targets: torch.Tensor) -> Batch:
         floats = inputs.dtype == torch.uint8 or inputs.is_floating_point()
-        return normalised(inputs) if floats else inputs, targets.to(self._device)
+        return normalised(inputs) if floats else inputs, targets
 
 
 class _Cutter:

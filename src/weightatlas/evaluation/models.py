@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
 
 import torch
 from torch import nn
@@ -21,10 +22,13 @@ from weightatlas.evaluation.transformers_folder import CONFIG, open_transformers
 from weightatlas.evaluation.user_code import call_by_name, is_code
 from weightatlas.nn.alexnet import AlexNet
 from weightatlas.nn.branched import BranchedNetwork
+from weightatlas.nn.conversion.recipes import parse_recipe
+from weightatlas.nn.convert import convert
 from weightatlas.nn.language_model import LanguageModel
 from weightatlas.nn.networks import ARTICLE, SMALL, SimplifiedNetwork
 from weightatlas.nn.parallel_branches import ParallelBranches
 from weightatlas.nn.residual import DEPTHS, ResidualNetwork
+from weightatlas.nn.segmentation import Segmenter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -49,7 +53,9 @@ def open_model(
       `in_channels` and `head` as `SimplifiedNetwork` takes them. `weightatlas:alexnet`, `weightatlas:branched` and
       `weightatlas:parallel-branches`, with the options of `AlexNet`, `BranchedNetwork` and `ParallelBranches`;
       `weightatlas:resnet18-cifar` (20, 34, 50, 56, 110, 152), with those of `ResidualNetwork`;
-      `weightatlas:language-model`, with those of `LanguageModel`.
+      `weightatlas:language-model`, with those of `LanguageModel`; `weightatlas:segmenter`, with those of `Segmenter`.
+    - any of these with `convert=RECIPE`, as in `timm:resnet50?convert=ws+gn`: it is converted as `convert` does, and
+      then a checkpoint, of the converted network, is loaded.
     - `package.module:callable`: your own code, imported (the current directory too) and called with the options after
       the question mark. It gives an `nn.Module`. This is the only name that runs code of yours.
     - a `.pt2` file of `torch.export.save`: a graph of torch's operators, run in the mode in which it was exported. What
@@ -101,13 +107,34 @@ def _built(name: object, checkpoint: Any, seed: int) -> tuple[nn.Module, Any]:  
     if text and Path(text).exists():
         return _at_path(text, checkpoint, seed)
     word = text.partition(":")[0]
-    if word in ZOOS:
-        return zoo_model(_without_download(text) if checkpoint is not None else text, seed=seed), checkpoint
-    if word == OWN:
-        return _own(text, seed), checkpoint
+    if word in (*ZOOS, OWN):
+        plain, recipe = _recipe_apart(text)
+        model = _of_zoo(plain, seed, download=checkpoint is None) if word in ZOOS else _own(plain, seed)
+        return (model if recipe is None else _converted(text, model, recipe)), checkpoint
     if is_code(text):
         return _module(text, call_by_name(text, seed=seed, kinds=(*ZOOS, OWN))), checkpoint
     raise _no_such(text, word)
+
+
+def _of_zoo(source: str, seed: int, *, download: bool) -> nn.Module:
+    return zoo_model(source if download else _without_download(source), seed=seed)
+
+
+def _recipe_apart(source: str) -> tuple[str, str | None]:
+    """A name without its option `convert`, and that option's value, in which a plus sign is one."""
+    name, _, query = source.partition("?")
+    parts = query.split("&") if query else []
+    recipes = [part.partition("=")[2] for part in parts if part.partition("=")[0] == "convert"]
+    rest = [part for part in parts if part.partition("=")[0] != "convert"]
+    return "?".join((name, *(["&".join(rest)] if rest else []))), unquote(recipes[-1]) if recipes else None
+
+
+def _converted(source: str, model: nn.Module, recipe: str) -> nn.Module:
+    try:
+        parse_recipe(recipe)
+    except ValueError as error:
+        raise SourceError(source, str(error), "write for instance ?convert=ws+gn") from error
+    return convert(model, recipe, in_place=True).model
 
 
 def _at_path(text: str, checkpoint: Any, seed: int) -> tuple[nn.Module, Any]:  # noqa: ANN401
@@ -159,6 +186,7 @@ NETWORKS: Final[Mapping[str, Callable[..., nn.Module]]] = MappingProxyType(
         "parallel-branches": ParallelBranches,
         **{f"resnet{depth}-cifar": partial(ResidualNetwork, depth) for depth in DEPTHS},
         "language-model": LanguageModel,
+        "segmenter": Segmenter,
     }
 )
 

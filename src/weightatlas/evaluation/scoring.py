@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -45,8 +46,10 @@ def evaluate(model: torch.nn.Module, batches: Iterable[Batch]) -> Score:
     Sums are kept on the model's device in float64, so that no batch waits for the one before.
 
     Args:
-        model: inputs to logits (batch, classes), or (batch, classes, positions); or to an object with `logits`.
-        batches: pairs of inputs (batch, ...) and int64 targets (batch,), or (batch, positions).
+        model: inputs to logits (batch, classes), or (batch, classes, ...) of which each position has a target; or to
+            what `logits_of` takes.
+        batches: pairs of inputs (batch, ...) and int64 targets (batch,), or (batch, ...) of positions: of texts
+            (batch, positions), of images (batch, height, width).
 
     Raises:
         ValueError: there is no batch.
@@ -105,23 +108,28 @@ def in_full(logits: torch.Tensor) -> torch.Tensor:
 
 
 def logits_of(output: Any, targets: torch.Tensor) -> torch.Tensor:  # noqa: ANN401 - what a network gives
-    """Take the logits from what a network gives: a tensor, or an object with `logits` (transformers, GoogLeNet).
+    """Take the logits from what a network gives.
+
+    That is a tensor, an object with `logits` (transformers, GoogLeNet), or a mapping with "out" (torchvision's networks
+    of segmentation).
 
     Raises:
-        ClassesError: they are no (batch, classes) where the targets are (batch,), no (batch, classes, positions) where
-            those are (batch, positions); the targets are not int64, or beyond the classes. On a GPU the last is not
-            looked at: the answer would have to be waited for.
+        ClassesError: they are no (batch, classes) where the targets are (batch,), no (batch, classes, positions) or
+            (batch, classes, height, width) where those are (batch, positions) or (batch, height, width); the targets
+            are not int64, or beyond the classes. On a GPU the last is not looked at: the answer would have to be waited
+            for.
     """
-    logits = output if isinstance(output, torch.Tensor) else getattr(output, "logits", None)
-    by_position = isinstance(logits, torch.Tensor) and logits.ndim == 3
-    if targets.ndim not in ((1, 2) if by_position else (1,)) or targets.dtype != torch.int64:
+    logits = output["out"] if isinstance(output, Mapping) and "out" in output else output
+    logits = logits if isinstance(logits, torch.Tensor) else getattr(logits, "logits", None)
+    positions = logits.ndim - 1 if isinstance(logits, torch.Tensor) and logits.ndim in (3, 4) else 1
+    if targets.ndim not in (1, positions) or targets.dtype != torch.int64:
         given = f"{str(targets.dtype).removeprefix('torch.')} {list(targets.shape)}"
         message = f"the targets are {given}; a classifier takes the numbers of classes: int64 (batch,)"
         raise ClassesError(message)
     fits = isinstance(logits, torch.Tensor) and logits.ndim == targets.ndim + 1
     if not isinstance(logits, torch.Tensor) or not fits or logits[:, 0].shape != targets.shape:
         what = list(logits.shape) if isinstance(logits, torch.Tensor) else type(output).__name__
-        wanted = "(batch, classes)" if targets.ndim == 1 else f"(batch, classes, {targets.shape[1]})"
+        wanted = f"({', '.join(('batch', 'classes', *map(str, targets.shape[1:])))})"
         message = f"the network gives {what} for {len(targets)} inputs; a classifier gives logits {wanted}"
         raise ClassesError(message)
     if targets.device.type == "cpu" and targets.numel():

@@ -1,0 +1,1 @@
+"""Charts of smoothness and of the course of a run."""
