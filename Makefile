@@ -6,7 +6,7 @@ CLAIMS := listing reading remote survey nmf page training change trajectory reco
 FUZZ_SEED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help atlas test fuzz lint format bench docs clean
+.PHONY: help atlas test fuzz sweep lint format bench docs clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ test: $(READY) ## Run all tests
 
 fuzz: $(READY) ## Open 100,000 files that lie, of every format; FUZZ_SEED=N for others
 	$(BIN)/python -m tests.fuzz --examples 10000 --seed $(FUZZ_SEED)
+
+sweep: $(READY) ## Convert the networks of torchvision and timm, and refresh the table in docs/conversion.md
+	$(BIN)/python -m tests.sweep
 
 lint: $(READY) ## Check style, types and the floors of the house
 	$(BIN)/ruff check

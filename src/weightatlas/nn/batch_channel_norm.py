@@ -9,7 +9,7 @@ from typing import Final
 import torch
 from torch import nn
 
-from weightatlas.nn.batch_then_channel import (
+from weightatlas.nn.batch_channel.batch_then_channel import (
     Affines,
     Rule,
     batch_statistics,
@@ -17,10 +17,10 @@ from weightatlas.nn.batch_then_channel import (
     pooled_statistics,
     unfused,
 )
-from weightatlas.nn.forward_pass import is_eager, is_repeated
-from weightatlas.nn.fused_channel_norm import fused
-from weightatlas.nn.map_moments import is_channels_last, map_moments
-from weightatlas.nn.running_estimates import BatchMoments, Estimates, averaged, is_shared, towards
+from weightatlas.nn.batch_channel.forward_pass import is_eager, is_repeated
+from weightatlas.nn.batch_channel.fused_channel_norm import fused
+from weightatlas.nn.batch_channel.map_moments import is_channels_last, map_moments
+from weightatlas.nn.batch_channel.running_estimates import BatchMoments, Estimates, averaged, is_shared, towards
 
 FUSED_FROM: Final = 2**16
 """Values from which the fused way is faster on a CPU; below, what it costs to call its operators decides."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from torch import Tensor, nn
 
 from weightatlas.nn.batch_channel_norm import BatchChannelNorm2d
-from weightatlas.nn.synchronised import SynchronisedBatchNorm2d
+from weightatlas.nn.synchronised import SynchronisedBatchNorm2d, SynchronisedBatchNormAct2d
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,10 +30,6 @@ class ActivatedBatchNorm2d(_Activated, nn.BatchNorm2d):
     """`torch.nn.BatchNorm2d` with dropout and activation."""
 
 
-class ActivatedSynchronisedBatchNorm2d(_Activated, SynchronisedBatchNorm2d):
-    """Batch norm over all processes with dropout and activation."""
-
-
 class ActivatedGroupNorm(_Activated, nn.GroupNorm):
     """`torch.nn.GroupNorm` with dropout and activation."""
 
@@ -49,7 +45,7 @@ class ActivatedBatchChannelNorm2d(_Activated, BatchChannelNorm2d):
 ACTIVATED: Final[Mapping[type[nn.Module], type[nn.Module]]] = MappingProxyType(
     {
         nn.BatchNorm2d: ActivatedBatchNorm2d,
-        SynchronisedBatchNorm2d: ActivatedSynchronisedBatchNorm2d,
+        SynchronisedBatchNorm2d: SynchronisedBatchNormAct2d,
         nn.GroupNorm: ActivatedGroupNorm,
         nn.InstanceNorm2d: ActivatedInstanceNorm2d,
         BatchChannelNorm2d: ActivatedBatchChannelNorm2d,

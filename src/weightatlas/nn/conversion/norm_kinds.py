@@ -17,7 +17,6 @@ from weightatlas.nn.synchronised import (
     SynchronisedBatchNorm1d,
     SynchronisedBatchNorm2d,
     SynchronisedBatchNorm3d,
-    SynchronisedBatchNormAct2d,
 )
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ _OWN_FORWARD: Final = frozenset(
     {
         *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm, nn.GroupNorm),
         *(nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d),
-        *(*BATCH_CHANNEL, *SYNCHRONISED, SynchronisedBatchNormAct2d),
+        *(*BATCH_CHANNEL, *SYNCHRONISED),
         *ACTIVATED.values(),
     }
 )

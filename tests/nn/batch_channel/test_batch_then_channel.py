@@ -4,8 +4,15 @@ import pytest
 import torch
 
 from tests.nn.norms import CHANNELS, GROUPS, norm, torch_norms, values
-from weightatlas.nn.batch_then_channel import Affines, Rule, batch_statistics, by_torch, pooled_statistics, unfused
-from weightatlas.nn.map_moments import map_moments
+from weightatlas.nn.batch_channel.batch_then_channel import (
+    Affines,
+    Rule,
+    batch_statistics,
+    by_torch,
+    pooled_statistics,
+    unfused,
+)
+from weightatlas.nn.batch_channel.map_moments import map_moments
 
 RULE = Rule(GROUPS, 1e-5, follows=True)
 NONE = Affines(None, None, None, None)

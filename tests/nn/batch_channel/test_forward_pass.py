@@ -5,7 +5,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd import forward_ad
 from torch.utils.checkpoint import checkpoint
 
-from weightatlas.nn.forward_pass import is_eager, is_repeated
+from weightatlas.nn.batch_channel.forward_pass import is_eager, is_repeated
 
 
 def test_plain_tensors_run_eagerly_and_others_do_not() -> None:

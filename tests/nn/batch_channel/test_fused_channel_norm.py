@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.nn.norms import norm, values
-from weightatlas.nn.batch_then_channel import Affines, Rule, batch_statistics, pooled_statistics, unfused
-from weightatlas.nn.fused_channel_norm import fused
-from weightatlas.nn.map_moments import map_moments
+from weightatlas.nn import batch_channel_norm
+from weightatlas.nn.batch_channel.batch_then_channel import Affines, Rule, batch_statistics, pooled_statistics, unfused
+from weightatlas.nn.batch_channel.fused_channel_norm import fused
+from weightatlas.nn.batch_channel.map_moments import map_moments
 
 
 @settings(deadline=None, max_examples=60)
@@ -56,7 +57,8 @@ def test_the_fused_pass_and_its_gradients_are_those_of_plain_operators(
 
 
 @pytest.mark.parametrize("last", [False, True], ids=["contiguous", "channels last"])
-def test_of_the_maps_only_the_input_is_kept(*, last: bool) -> None:
+def test_of_the_maps_only_the_input_is_kept(monkeypatch: pytest.MonkeyPatch, *, last: bool) -> None:
+    monkeypatch.setattr(batch_channel_norm, "FUSED_FROM", 0)
     inputs = values(4, 6, 16, 16)
     inputs = (inputs.contiguous(memory_format=torch.channels_last) if last else inputs).requires_grad_()
     kept: list[torch.Tensor] = []

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.nn.norms import values
-from weightatlas.nn.map_moments import is_channels_last, map_moments, map_products, over_maps, scaled
+from weightatlas.nn.batch_channel.map_moments import is_channels_last, map_moments, map_products, over_maps, scaled
 
 LAYOUTS = {
     "contiguous": (torch.contiguous_format, (3, 4, 5, 6)),

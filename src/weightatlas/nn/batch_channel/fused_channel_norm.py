@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import torch
 
-from weightatlas.nn.batch_then_channel import Affines, Rule, batch_statistics, unfused
-from weightatlas.nn.map_moments import MapMoments, map_products, over_maps, scaled
-from weightatlas.nn.running_estimates import BatchMoments, all_reduced
+from weightatlas.nn.batch_channel.batch_then_channel import Affines, Rule, batch_statistics, unfused
+from weightatlas.nn.batch_channel.map_moments import MapMoments, map_products, over_maps, scaled
+from weightatlas.nn.batch_channel.running_estimates import BatchMoments, all_reduced
 
 
 def fused(

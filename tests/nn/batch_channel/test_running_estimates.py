@@ -6,7 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.nn.norms import values
-from weightatlas.nn.running_estimates import BatchMoments, Estimates, averaged, over_processes, pooled, towards
+from weightatlas.nn.batch_channel.running_estimates import (
+    BatchMoments,
+    Estimates,
+    averaged,
+    over_processes,
+    pooled,
+    towards,
+)
 
 BEFORE = Estimates(torch.tensor([1.0, -2.0]).double(), torch.tensor([0.5, 3.0]).double(), torch.tensor(4))
 

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch.nn import functional
 
-from weightatlas.nn.map_moments import MapMoments, over_maps
-from weightatlas.nn.running_estimates import BatchMoments, over_processes, pooled
+from weightatlas.nn.batch_channel.map_moments import MapMoments, over_maps
+from weightatlas.nn.batch_channel.running_estimates import BatchMoments, over_processes, pooled
 
 
 class Affines(NamedTuple):
