@@ -42,6 +42,10 @@ class SourceError(WeightatlasError, ValueError):
         return type(self), (self.source, self.problem, self.remedy)
 
 
+class NotFiniteError(WeightatlasError, ValueError, ArithmeticError):
+    """Numbers that must be finite are NaN or infinite: weights, what reaches a layer, a loss or its derivatives."""
+
+
 class MissingDependencyError(SourceError, ImportError):
     """An optional package is needed and not installed; the remedy is the pip line that installs it."""
 

@@ -20,11 +20,11 @@ from weightatlas.change.recorder import Recorder
 from weightatlas.change.recording import kept_groups, local_parts
 from weightatlas.change.recording.alerts import WeightChangeWarning
 from weightatlas.change.recording.device_kept import DeviceKept
-from weightatlas.change.recording.schedules import log_spaced
 from weightatlas.change.records import read_records
 from weightatlas.change.statistics import statistics
 from weightatlas.change.tables import COLUMNS
 from weightatlas.errors import SourceError
+from weightatlas.recording.schedules import log_spaced
 
 if TYPE_CHECKING:
     from weightatlas.change.recording.local_parts import LocalPart
@@ -334,7 +334,7 @@ def test_what_cannot_be_recorded_is_said(path: Path, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"frozen: it requires no gradient\); give frozen=True"):
         Recorder(frozen, path)
     (tmp_path / "notes.txt").write_text("my notes\n")
-    with pytest.raises(SourceError, match="no record of a training's weight change"):
+    with pytest.raises(SourceError, match="no record of the weight change of a training"):
         Recorder(network(), tmp_path / "notes.txt")
     with pytest.raises(SourceError, match="cannot be written"):
         Recorder(network(), tmp_path / "notes.txt" / "change.jsonl")

@@ -9,8 +9,7 @@ import pytest
 from tests.change.trained import LAYERS, MOVES, network, updates
 from weightatlas.change.changes import FIGURES
 from weightatlas.change.recorder import Recorder
-from weightatlas.change.recording.record_file import RECORD
-from weightatlas.change.recording.record_reading import read_file
+from weightatlas.change.recording.record_reading import RECORD, read_file
 from weightatlas.change.records import read_records
 from weightatlas.change.summing.sums import DISTANCE, SIZE, SUMS
 from weightatlas.checkpoints import Skipped
@@ -180,7 +179,7 @@ def test_what_is_no_record_is_said(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="no such file"):
         read_records(tmp_path / "nowhere" / "none.jsonl")
     (tmp_path / "notes").write_text("notes\n")
-    with pytest.raises(SourceError, match="no record of a training's weight change"):
+    with pytest.raises(SourceError, match="no record of the weight change of a training"):
         read_records(tmp_path / "notes")
     (tmp_path / "empty").write_text("")
     with pytest.raises(SourceError, match="nothing was recorded yet"):

@@ -10,13 +10,16 @@ import pytest
 import torch
 from torch import nn
 
-from weightatlas.conditioning.record_file import read_rows
 from weightatlas.conditioning.recorder import Recorder, SingularityWarning
+from weightatlas.conditioning.records import read_rows
 from weightatlas.conditioning.singularities import singularities
 from weightatlas.errors import SourceError
+from weightatlas.recording.schedules import log_spaced
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from weightatlas.recording.schedules import Every
 
 
 def network() -> nn.Sequential:
@@ -90,6 +93,19 @@ def test_passes_in_evaluation_mode_are_none_of_a_trainings_and_accumulated_ones_
         model.train()
         (row,) = recorder.step(1) or []
     assert (row["examples"], row["passes"]) == (24, 3)
+
+
+def test_the_step_that_the_training_stands_at_is_no_update() -> None:
+    model = network()
+    with Recorder(model, every=1, at=4) as recorder:
+        model(batch(1))
+        assert recorder.step(4) is None
+        model(batch(2))
+        (row,) = recorder.step(5) or []
+    assert row["passes"] == 2
+    with Recorder(model, every=1) as recorder:  # a loop that counts from 0
+        model(batch(1))
+        assert recorder.step(0)
 
 
 def test_the_log_takes_figures_by_name() -> None:
@@ -191,7 +207,7 @@ def test_a_full_disk_and_a_network_that_changes_end_the_record_and_not_the_train
 def test_what_cannot_be_recorded_is_said_at_once(tmp_path: Path) -> None:
     other = tmp_path / "other.jsonl"
     other.write_text(json.dumps({"record": "weight change of a training"}) + "\n")
-    with pytest.raises(SourceError, match="no record of a training's singularities"):
+    with pytest.raises(SourceError, match="no record of the singularities of a training"):
         Recorder(network(), other)
     with pytest.raises(SourceError, match="cannot be"):
         Recorder(network(), tmp_path)
@@ -208,17 +224,38 @@ def test_what_cannot_be_recorded_is_said_at_once(tmp_path: Path) -> None:
         recorder.step(3)
 
 
-def test_a_schedule_may_be_a_function() -> None:
+@pytest.mark.parametrize(
+    ("every", "steps"), [("log", [1, 2, 4, 8]), (lambda step: step + 3, [3, 6, 9]), (log_spaced(3), [1, 2, 5])]
+)
+def test_schedules_are_those_of_any_recorder(every: Every, steps: list[int]) -> None:
     model = network()
-    with Recorder(model, every=lambda step: 1 << step.bit_length()) as recorder:
+    with Recorder(model, every=every) as recorder:
         train(model, recorder, 1, 9)
-    assert [row["step"] for row in recorder.rows] == [1, 2, 4, 8]
+    assert [row["step"] for row in recorder.rows] == steps
+
+
+def test_steps_that_are_counted_in_leaps_are_recorded_once_they_are_due() -> None:
+    model = network()
+    with Recorder(model, every=3) as recorder:
+        for step in range(2, 14, 2):  # two optimizers a batch
+            model(batch(step))
+            recorder.step(step)
+    assert [row["step"] for row in recorder.rows] == [4, 8, 10]
+
+
+def test_a_training_that_was_rolled_back_is_recorded_from_where_it_stands(tmp_path: Path) -> None:
+    path = tmp_path / "singularities.jsonl"
+    for first, last in ((1, 8), (3, 5)):
+        model = network()
+        with Recorder(model, path, every=2) as recorder:
+            train(model, recorder, first, last)
+    assert [row["step"] for row in read_rows(path)] == [2, 4]
 
 
 def test_in_data_parallel_training_the_first_process_records(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setenv("WORLD_SIZE", "2")
     for rank in (0, 1):
-        monkeypatch.setattr(torch.distributed, "get_rank", lambda rank=rank: rank)
+        monkeypatch.setenv("RANK", str(rank))
         model = network()
         with Recorder(model, every=1) as recorder:
             assert (hooks(model) > 0) is (rank == 0)

@@ -8,13 +8,17 @@ import torch
 from torch import nn
 
 from weightatlas.conditioning.smoothness import Smoothness, smoothness
+from weightatlas.errors import NotFiniteError
 from weightatlas.evaluation import open_data, open_model
-from weightatlas.evaluation.mean_loss import NotFiniteError
+from weightatlas.evaluation.mean_loss import MeanLoss
+from weightatlas.nn.convert import convert
 from weightatlas.nn.ws_conv import WSConv2d
 
 # ruff: noqa: ANN401 - options are of several kinds
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from weightatlas.evaluation.batches import Batch
 
 CURVATURE = np.array([8.0, 2.0, 1.0])
@@ -288,13 +292,50 @@ class Swapped(nn.Module):
 
 
 @pytest.mark.slow
-def test_a_deep_network_of_the_zoo_has_terms_for_each_convolution() -> None:
-    model = open_model("torchvision:resnet18?pretrained=false&num_classes=8")
-    data = open_data("scenes", batch_size=4)
-    found = smoothness(model, data, examples=4, training=True, **SMALL | {"draws": 0, "steps": 1})
+def test_the_identities_hold_in_a_deep_network_of_the_zoo_that_was_converted() -> None:
+    model = convert(open_model("torchvision:resnet18?pretrained=false&num_classes=8"), "ws+gn").model.double()
+    parts = [(inputs[:2].double(), targets[:2]) for inputs, targets in open_data("scenes?steps=2", batch_size=2)]
+    found = smoothness(model, parts, **SMALL | {"draws": 0, "steps": 1})
+    _, gradients = MeanLoss(model, parts).gradient()
     assert len(found.terms) == 20
     for each in found.terms:
+        assert each.standardized
         assert each.terms is not None
         assert each.terms.layer is not None
         assert 0 <= each.terms.layer.both <= 1
-        assert each.terms.layer.after <= each.terms.layer.scaled <= each.terms.layer.before
+        assert each.terms.layer.after < each.terms.layer.scaled < each.terms.layer.before
+        slope = gradients[f"{each.layer}.weight"].flatten(1).norm(dim=1).numpy()[each.terms.units]
+        assert each.terms.after == pytest.approx(slope, rel=1e-10)
+
+
+class Padded(nn.Module):
+    """The shortcut of the reference networks: every second pixel, and channels of zeros on both sides."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        channels = inputs.shape[1] // 2
+        return nn.functional.pad(inputs[:, :, ::2, ::2], (0, 0, 0, 0, channels, channels))
+
+
+@pytest.mark.reference
+def test_batch_norm_of_a_trained_resnet_does_most_of_what_centring_would(reference: Path) -> None:
+    """In evaluation mode its statistics are constants, and nothing has taken the gradient's mean away yet."""
+    images = reference.parent / "data" / "cifar10"
+    if not images.is_dir():
+        pytest.skip(f"no images at {images}")
+    model = open_model("weightatlas:resnet20-cifar")
+    for name in ("layer2.0", "layer3.0"):
+        model.get_submodule(name).downsample = Padded()
+    file = reference / "cifar_resnets" / "resnet20-12fca82f.th"
+    saved = torch.load(file, weights_only=True, map_location="cpu")["state_dict"]
+    model.load_state_dict({name[len("module.") :].replace("linear.", "fc."): saved[name] for name in saved})
+    data = open_data(f"cifar10:{images}?split=test&normalize=imagenet", batch_size=32)
+    evaluated, trained = (
+        smoothness(model, data, examples=64, training=training, **SMALL | {"draws": 0, "steps": 1})
+        for training in (False, True)
+    )
+    constant, own = (
+        np.median([each.terms.layer.centring for each in found.terms if each.terms and each.terms.layer])
+        for found in (evaluated, trained)
+    )
+    assert constant > 3 * own
+    assert {each.terms.layer.centring_p for each in evaluated.terms if each.terms and each.terms.layer} == {1 / 20}

@@ -16,9 +16,11 @@ from weightatlas.banding import tables
 from weightatlas.branching.consistency import Consistency
 from weightatlas.branching.tables import COLUMNS as BRANCHING_COLUMNS
 from weightatlas.change.tables import COLUMNS as CHANGE_COLUMNS
+from weightatlas.conditioning.tables import COLUMNS as CONDITIONING_COLUMNS
 from weightatlas.lab.experiments.banding_result import BandingExperimentResult
 from weightatlas.lab.experiments.branch_result import BranchExperimentResult
 from weightatlas.lab.experiments.change_result import ChangeExperimentResult
+from weightatlas.nn import Conversion
 from weightatlas.result import columns_with_source
 
 if TYPE_CHECKING:
@@ -33,6 +35,8 @@ TABLES = {
     **{f"### branching, `{name}`": columns for name, columns in BRANCHING_COLUMNS.items()},
     "### branching, `consistency`": Consistency.tables["consistency"],
     **{f"### change, `{name}`": columns for name, columns in CHANGE_COLUMNS.items()},
+    **{f"### conditioning, `{name}`": columns for name, columns in CONDITIONING_COLUMNS.items()},
+    "### convert": Conversion.tables["layers"],
     "### experiment, `effects`": BandingExperimentResult.tables["effects"],
     **{
         f"### experiment {experiment}, `{name}`": columns

@@ -10,9 +10,8 @@ from torch import nn
 from torch.func import functional_call
 from torch.nn import functional
 
-from weightatlas.errors import MissingDependencyError
+from weightatlas.errors import MissingDependencyError, NotFiniteError
 from weightatlas.evaluation.curvature import hessian_eigenvalues
-from weightatlas.evaluation.mean_loss import NotFiniteError
 from weightatlas.nn.ws_conv import WSConv2d
 
 if TYPE_CHECKING:

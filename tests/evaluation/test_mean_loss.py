@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from weightatlas.evaluation import open_data
-from weightatlas.evaluation.mean_loss import MeanLoss, NotFiniteError, classification_loss, first_examples
+from weightatlas.evaluation.mean_loss import MeanLoss, classification_loss, first_examples, not_finite
 from weightatlas.evaluation.scoring import ClassesError
 
 Batch = tuple[torch.Tensor, torch.Tensor]
@@ -151,6 +151,6 @@ def test_without_examples_there_is_no_loss() -> None:
 
 
 def test_what_is_not_finite_is_said_and_survives_a_worker() -> None:
-    error = NotFiniteError("the loss")
+    error = not_finite("the loss")
     assert "the loss is not finite" in str(error)
     assert str(pickle.loads(pickle.dumps(error))) == str(error)  # noqa: S301 - our own

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from tests.lab.small_runs import perceptron
+from weightatlas.errors import NotFiniteError
 from weightatlas.lab import DivergedError, OutOfMemoryError, Recipe, RunFolder
 from weightatlas.lab.breakdown import broken_down, check_weights, diverged
 from weightatlas.lab.optimisation import make_optimizer
@@ -84,3 +85,10 @@ def test_a_mask_may_hold_infinities() -> None:
     model = nn.Linear(2, 2)
     model.register_buffer("mask", torch.full((2, 2), float("-inf")))
     check_weights(model, 1, None)
+
+
+def test_a_layer_that_refuses_what_is_not_finite_ends_the_training_with_advice() -> None:
+    said = "at step 3 unit 0 of the weights has NaN; check that the inputs are finite, or lower the learning rate"
+    with pytest.raises(DivergedError, match=said), broken_down(2, 4, 1, None):
+        message = "unit 0 of the weights has NaN"
+        raise NotFiniteError(message)

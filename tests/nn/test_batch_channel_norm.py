@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from tests.nn.norms import CHANNELS, CLASSES, GROUPS, close, norm, stirred, torch_norms, values
 from tests.reference.batch_channel_norm import SlowBatchChannelNorm
+from weightatlas.errors import NotFiniteError
 from weightatlas.nn import batch_channel_norm
 from weightatlas.nn.batch_channel_norm import BatchChannelNorm2d, group_count
 
@@ -238,7 +239,27 @@ def test_estimates_that_half_precision_cannot_hold_are_not_taken(*, estimated: b
 
 
 @FORMS
-def test_a_bad_batch_leaves_the_estimates_as_they_were(*, estimated: bool) -> None:
+@pytest.mark.parametrize("way", ["fused", "torch's"])
+def test_what_is_not_finite_is_refused_where_a_look_costs_nothing(
+    way: str, monkeypatch: pytest.MonkeyPatch, *, estimated: bool
+) -> None:
+    take(way, monkeypatch)
+    module = norm(estimated=estimated)
+    before = copy.deepcopy(module.state_dict())
+    inputs = values(2, CHANNELS, 3, 3)
+    for bad in (torch.nan, torch.inf):
+        inputs[0, 2, 1, 1] = bad
+        with pytest.raises(NotFiniteError, match=f"reach a BatchChannelNorm2d of {CHANNELS} channels"):
+            module(inputs)
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+    large = torch.full((2, CHANNELS, 3, 3), 1e38)
+    assert not bool(large.sum().isfinite())
+    assert bool(module.float().eval()(large).isfinite().all()), "a sum that overflows is no NaN"
+
+
+@FORMS
+def test_a_bad_batch_leaves_the_estimates_as_they_were(monkeypatch: pytest.MonkeyPatch, *, estimated: bool) -> None:
+    take("plain", monkeypatch)
     module = norm(estimated=estimated)
     before = copy.deepcopy(module.state_dict())
     inputs = values(2, CHANNELS, 3, 3)

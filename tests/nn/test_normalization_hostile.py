@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from weightatlas.errors import NotFiniteError
 from weightatlas.nn.batch_channel_norm import BatchChannelNorm1d, BatchChannelNorm2d, BatchChannelNorm3d
 from weightatlas.nn.standardization import STANDARDIZATIONS, Standardization
 from weightatlas.nn.ws_conv import WS_CONVOLUTIONS, WSConv2d
@@ -120,8 +121,8 @@ def test_half_weights_near_the_largest_number_are_standardised(half: torch.dtype
         assert answer.isfinite().all() or how in HALVES, how
 
 
-def norm_of(axes: int, channels: int, groups: int, form: str, **options: Any) -> Layer:
-    return NORMS[axes](channels, groups, estimated=form == "estimated", **options)
+def norm_of(axes: int, channels: int, groups: int, form: str, *, warmup: int = 0) -> Layer:
+    return NORMS[axes](channels, groups, estimated=form == "estimated", warmup=warmup)
 
 
 def of_axes(axes: int, side: int) -> tuple[int, ...]:
@@ -178,17 +179,15 @@ def test_groups_of_one_channel_at_one_position_are_refused(axes: int, form: str,
 @pytest.mark.parametrize("form", ["large", "estimated"])
 @pytest.mark.parametrize("axes", NORMS)
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_a_bad_batch_leaves_the_estimates_and_other_samples_alone(axes: int, form: str, value: float) -> None:
+def test_a_bad_batch_is_refused_and_leaves_the_estimates_alone(axes: int, form: str, value: float) -> None:
     norm = norm_of(axes, 8, 4, form).train()
     norm(maps((2, 8, *of_axes(axes, 3))))
     before = {name: buffer.clone() for name, buffer in norm.named_buffers()}
     bad = maps((2, 8, *of_axes(axes, 3)), seed=1)
     bad[0, 0].flatten()[0] = value
-    answer = norm(bad)
+    with pytest.raises(NotFiniteError, match="NaN or infinite values reach"):
+        norm(bad)
     assert all(torch.equal(buffer, before[name]) for name, buffer in norm.named_buffers())
-    assert not answer[0].isfinite().all()  # it shows: nothing of the kind is turned into a number
-    if form == "estimated":
-        assert answer[1].isfinite().all()
     assert norm.eval()(maps((2, 8, *of_axes(axes, 3)))).isfinite().all()
 
 
@@ -211,7 +210,7 @@ def test_halves_whose_variance_no_half_can_hold(form: str, training: bool, layou
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-@pytest.mark.parametrize("scale", [1e19, 1e25, 3e37])
+@pytest.mark.parametrize("scale", [1e25, 3e37])
 @pytest.mark.parametrize("form", ["large", "estimated"])
 def test_numbers_whose_squares_no_float_can_hold_do_not_stay(
     form: str, scale: float, layout: torch.memory_format

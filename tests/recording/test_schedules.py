@@ -4,10 +4,10 @@ import math
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weightatlas.change.recording.schedules import Schedule, log_spaced, schedule
+from weightatlas.recording.schedules import Schedule, forward, log_spaced, schedule
 
 
 def steps_of(following: Schedule, last: int, first: int = 0) -> list[int]:
@@ -35,6 +35,7 @@ def test_a_schedule_of_ones_own_is_taken_as_it_is() -> None:
     assert steps_of(schedule(lambda step: step + 7), 21) == [7, 14, 21]
 
 
+@settings(deadline=None)
 @given(st.floats(0.3, 40), st.integers(0, 200_000))
 def test_log_spaced_gives_the_next_of_the_rounded_powers(per_decade: float, step: int) -> None:
     powers = {round(10 ** (k / per_decade)) for k in range(math.ceil(7 * per_decade) + 2)}
@@ -58,3 +59,9 @@ def test_what_is_no_schedule_is_refused(every: object) -> None:
 def test_what_spaces_nothing_is_refused(per_decade: float) -> None:
     with pytest.raises(ValueError, match="per_decade must be"):
         log_spaced(per_decade)
+
+
+def test_steps_go_forward_or_stand_still() -> None:
+    assert [forward(step, after=after) for step, after in ((-1, None), (3, 2), (3, 3))] == [-1, 3, 3]
+    with pytest.raises(ValueError, match="steps go forward: 2 came after 3"):
+        forward(2, after=3)

@@ -13,6 +13,7 @@ from weightatlas.change.stopped import Stopped, stopped
 from weightatlas.change.summing.sums import ChangeStatistics
 from weightatlas.change.survey import compare, survey
 from weightatlas.change.trends import Trends, trends
+from weightatlas.recording.schedules import log_spaced
 
 __all__ = [
     "DEFAULT",
@@ -31,6 +32,7 @@ __all__ = [
     "compare",
     "depth_trend",
     "lightning_callback",
+    "log_spaced",
     "read_records",
     "statistics",
     "stopped",

@@ -10,13 +10,14 @@ import torch
 
 from weightatlas.change.recording.alerts import StoppedAlerts, WeightChangeWarning
 from weightatlas.change.recording.kept_groups import Group, grouped, kept_groups
-from weightatlas.change.recording.local_parts import rank_and_world
-from weightatlas.change.recording.record_file import RecordFile, file_of_rank
+from weightatlas.change.recording.record_reading import RECORD
 from weightatlas.change.recording.record_rows import figures_rows, sums_rows
-from weightatlas.change.recording.schedules import Every, schedule
 from weightatlas.change.recording.watched import Selection, Tensors, watched
 from weightatlas.change.summing.sums import Zero
 from weightatlas.errors import SourceError
+from weightatlas.recording.processes import rank_and_world
+from weightatlas.recording.record_file import RecordFile, file_of_rank
+from weightatlas.recording.schedules import Every, forward, schedule
 
 if TYPE_CHECKING:
     import os
@@ -163,7 +164,7 @@ class Recorder:
             return
         groups = grouped(mine, keep_device, keep_dtype, median=median)
         rank = rank_and_world()[0]
-        self._file = RecordFile(file_of_rank(Path(path), rank) if self._is_sharded else path)
+        self._file = RecordFile(file_of_rank(Path(path), rank) if self._is_sharded else path, RECORD)
         self._knows_start = with_start and self._file.last_step is None
         self._groups = kept_groups(
             groups, with_start=self._knows_start, with_previous=with_previous, median=median, compiled=compiled
@@ -184,10 +185,7 @@ class Recorder:
         Raises:
             ValueError: the step is less than in the call before.
         """
-        called, self._called = self._called, step
-        if called is not None and step < called:
-            message = f"steps go forward: {step} came after {called}"
-            raise ValueError(message)
+        called, self._called = self._called, forward(step, after=self._called)
         if self._file is None:
             return None
         if called is None:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from weightatlas.change.changes import FIGURES, Changes, LayerChange
-from weightatlas.change.recording.record_file import file_of_rank
 from weightatlas.change.recording.record_reading import Recorded, RecordedFile, Tensor, Values, read_file
 from weightatlas.change.recording.record_rows import SPOILT
 from weightatlas.change.summing.sums import figures
 from weightatlas.checkpoints import Skipped
 from weightatlas.errors import SourceError
+from weightatlas.recording.record_file import file_of_rank
 from weightatlas.wording import counted, number
 
 if TYPE_CHECKING:

@@ -25,6 +25,7 @@ from weightatlas.cli.sources import opened
 if TYPE_CHECKING:
     from weightatlas.change import Changes
     from weightatlas.checkpoints import Checkpoint
+    from weightatlas.evaluation import Data
     from weightatlas.result import Result
 
 SHUFFLES = 99
@@ -65,12 +66,15 @@ def atlas(
     # After the arguments are known to be good: this loads torch.
     from weightatlas import anatomy, banding, branching, write_atlas
 
+    shown = None if data is None else _opened_data(data)
+
     def survey_one(name: str) -> tuple[Result, ...]:
         weights = opened(name, layout)
         run = weights if isinstance(weights, Trajectory) else None
         checkpoint = weights[-1][1] if isinstance(weights, Trajectory) else weights
         for note in (*(run.notes if run is not None else ()), *checkpoint.notes):
             report(f"{name}: {note}")
+        conditions = conditioned(name, weights)
         changes = () if run is None else (changes_of(run),)
         with progress_bar("statistics", quiet=quiet) as progress:
             layers = anatomy.survey(checkpoint, seed=seed, jobs=jobs, backend=backend, progress=progress)
@@ -84,7 +88,7 @@ def atlas(
             )
         for note in branches.notes:
             report(f"{name}: {note}")
-        return *changes, *conditioned(weights), layers, bands, branches
+        return *changes, *conditions, layers, bands, branches
 
     def changes_of(run: Trajectory) -> Changes:
         from weightatlas.change import Analysis, survey
@@ -92,14 +96,16 @@ def atlas(
         with progress_bar("weight change", quiet=quiet) as progress:
             return survey(run, analysis=Analysis(seed=seed), jobs=jobs, backend=backend, progress=progress)
 
-    def conditioned(weights: Checkpoint | Trajectory) -> tuple[Result, ...]:
-        if data is None:
+    def conditioned(name: str, weights: Checkpoint | Trajectory) -> tuple[Result, ...]:
+        if shown is None:
             return ()
-        from weightatlas import conditioning, evaluation
+        from weightatlas import conditioning
 
         with progress_bar("conditioning", quiet=quiet) as progress:
-            opened_data = evaluation.open_data(data)
-            return (conditioning.survey(weights, model=model, data=opened_data, seed=seed, progress=progress),)
+            found = conditioning.survey(weights, model=model, data=shown, seed=seed, progress=progress)
+        for note in found.notes:
+            report(f"{name}: {note}")
+        return (found,)
 
     surveys, complete = for_each_source(source, survey_one)
     if surveys:
@@ -107,3 +113,13 @@ def atlas(
         written = write_atlas(results, output, title=title, seed_note=f"Seed {seed}.")
         print(written)  # noqa: T201 - the command's answer
     return 0 if complete else 1
+
+
+def _opened_data(name: str) -> Data:
+    """Data by name; what was assumed of them is said."""
+    from weightatlas.evaluation import open_data
+
+    shown = open_data(name)
+    for note in shown.notes:
+        report(f"{name}: {note}")
+    return shown

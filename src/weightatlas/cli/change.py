@@ -227,7 +227,8 @@ def _tell(changes: Changes) -> None:
 
 def _is_record(name: str) -> bool:
     """Whether a source is what a `Recorder` wrote, by its first line or that of a process's file beside it."""
-    from weightatlas.change.recording.record_file import RECORD, file_of_rank, parsed
+    from weightatlas.change.recording.record_reading import RECORD
+    from weightatlas.recording.record_file import file_of_rank, parsed
 
     path = Path(name)
     for file in (path, file_of_rank(path, 0)):

@@ -130,6 +130,8 @@ def conditioning(
     from weightatlas.evaluation import open_data
 
     shown = open_data(data)
+    for note in shown.notes:
+        report(f"{data}: {note}")
     options: dict[str, Any] = {
         "examples": examples,
         "training": training,
@@ -147,7 +149,7 @@ def conditioning(
             runs.append(name)
         with progress_bar("conditioning", quiet=quiet) as progress:
             found = survey(weights, model=model, data=shown, **options, progress=progress)
-        for note in dict.fromkeys((*weights.notes, *shown.notes, *found.notes)):
+        for note in dict.fromkeys((*weights.notes, *found.notes)):
             report(f"{name}: {note}")
         return found
 

@@ -65,6 +65,9 @@ def convert(
         save: Write the converted weights here, as .safetensors.
     """
     check_output(output, format_, sources=1, pictures=False)
+    if save is not None and save.suffix.lower() != ".safetensors":
+        message = f"weights are written as safetensors, not as {save}: end the name in .safetensors"
+        raise UsageError(message)
     # After the arguments are known to be good: this loads torch.
     from weightatlas.evaluation import open_model
     from weightatlas.evaluation.saving import save_weights

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import altair as alt
 import numpy as np
 
 from weightatlas import palette
-from weightatlas.drawing.axes import axis_names, depth_axis, inline, spread
+from weightatlas.drawing.axes import axis_names, depth_axis, inline
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from weightatlas.conditioning.survey import Conditioning
 
 AnyChart = alt.LayerChart | alt.FacetChart
@@ -19,9 +22,15 @@ AnyChart = alt.LayerChart | alt.FacetChart
 
 HEIGHT: Final = 320
 NAMED: Final = 3
-"""Layers that the plane names: those farthest away."""
-LABEL: Final = 14
-"""Pixels from one name to the next."""
+"""Layers that the plane names: those farthest away, each away from the others."""
+APART: Final = (0.25, 0.06)
+"""Shares of the plane's width and height within which there is room for one name."""
+TURN: Final = 0.6
+"""Share of the width from which a name ends at its dot, and does not begin there."""
+NAME_AT: Final[Mapping[str, tuple[int, int]]] = MappingProxyType({"left": (8, 0), "right": (5, -11)})
+"""Pixels from a dot to its name, by the side at which the name begins: beside it, or above the stroke left of it."""
+HALO: Final = 3.5
+"""Pixels of paper around letters that lie over marks."""
 QUANTILES: Final = (0.0, 0.05, 0.5, 0.95)
 """Of the channels of a layer, from the one that is positive least."""
 LEAST: Final = 1e-4
@@ -38,7 +47,12 @@ def plane_chart(survey: Conditioning) -> AnyChart:
     """
     rows = plane_rows(survey)
     x = alt.X("mean_distance:Q", title="distance of means from 0", scale=_from_zero(rows, "mean_distance"))
-    y = alt.Y("std_distance:Q", title="distance of deviations from 1", scale=_from_zero(rows, "std_distance"))
+    y = alt.Y(
+        "std_distance:Q",
+        title="distance of deviations from 1",
+        scale=_from_zero(rows, "std_distance"),
+        axis=alt.Axis(labelPadding=9),
+    )
     known = [row["norm"] for row in rows]
     kinds = [kind for kind in KINDS if kind in known]
     colours = [palette.CATEGORIES[KINDS.index(kind)] for kind in kinds]
@@ -53,13 +67,16 @@ def plane_chart(survey: Conditioning) -> AnyChart:
         ],
     )
     across = base.mark_rule(color=palette.GREY, strokeWidth=1).encode(x=alt.X("mean_floor:Q"), x2="mean_distance:Q")
-    names = (
-        inline([row for row in rows if row["named_at"] is not None])
-        .mark_text(align="left", dx=8, fontSize=11, color=palette.INK)
-        .encode(x=x, y=alt.Y("named_at:Q"), text="label:N")
-    )
+    names = [
+        text
+        for side, (dx, dy) in NAME_AT.items()
+        for text in _texts(
+            inline([row for row in rows if row["named"] == side]).encode(x=x, y=y, text="label:N"),
+            {"align": side, "dx": dx, "dy": dy, "fontSize": 11, "color": palette.INK},
+        )
+    ]
     ring = inline([{"mean_distance": 0, "std_distance": 0}]).mark_point(size=110, color=palette.ACCENT, filled=False)
-    chart: AnyChart = alt.layer(ring.encode(x=x, y=y), across, dots, names.encode(text="label:N")).properties(
+    chart: AnyChart = alt.layer(ring.encode(x=x, y=y), across, dots, *names).properties(
         width="container", height=HEIGHT
     )
     return chart
@@ -78,15 +95,23 @@ def plane_rows(survey: Conditioning) -> list[dict[str, Any]]:
             "mean_distance": one.mean_distance,
             "std_distance": one.std_distance,
             "mean_floor": _floor(one.mean_distance, one.means.chance_high),
-            "named_at": None,
+            "named": None,
         }
         for one, label in zip(points, labels, strict=True)
     ]
-    far = sorted(rows, key=lambda row: math.hypot(row["mean_distance"], row["std_distance"]), reverse=True)[:NAMED]
-    reach = _reach(rows, "std_distance")
-    for row, place in zip(far, spread([row["std_distance"] for row in far], reach * LABEL / HEIGHT), strict=True):
-        row["named_at"] = place
+    _name_farthest(rows)
     return rows
+
+
+def _name_farthest(rows: list[dict[str, Any]]) -> None:
+    """Say at which side of their dots the layers are named that are farthest on the plane and have room."""
+    width, height = _reach(rows, "mean_distance"), _reach(rows, "std_distance")
+    placed = [(row["mean_distance"] / width, row["std_distance"] / height, row) for row in rows]
+    taken: list[tuple[float, float]] = []
+    for across, up, row in sorted(placed, key=lambda one: math.hypot(one[0], one[1]), reverse=True):
+        if len(taken) < NAMED and all(abs(across - x) > APART[0] or abs(up - y) > APART[1] for x, y in taken):
+            row["named"] = "right" if across > TURN else "left"
+            taken.append((across, up))
 
 
 def positive_chart(survey: Conditioning) -> AnyChart:
@@ -98,7 +123,8 @@ def positive_chart(survey: Conditioning) -> AnyChart:
     axis = alt.Axis(values=[LEAST, 1e-3, 1e-2, 1e-1, 0.5, 1], tickCount=6, labelExpr=_percent())
     y = alt.Y("low:Q", title="share of positive values", scale=scale, axis=axis)
     band = base.mark_rule(color=palette.GREY, strokeWidth=_stroke(len(rows))).encode(y=y, y2="high:Q")
-    tooltip: list[Any] = ["layer:N", "channels:Q", *(_percentage(name) for name in ("least", "low", "median", "high"))]
+    figures = ("least", "low", "median", "high", "median_gaussian")
+    tooltip: list[Any] = ["layer:N", "channels:Q", *(_percentage(name) for name in figures)]
     middle = base.mark_point(filled=True, size=44, color=palette.INK).encode(y="median:Q", tooltip=tooltip)
     least = base.mark_point(shape="triangle-down", size=36, filled=True).encode(
         y="least:Q",
@@ -107,15 +133,16 @@ def positive_chart(survey: Conditioning) -> AnyChart:
     )
     lines = inline(limits)
     rules = lines.mark_rule(color=palette.ACCENT, strokeDash=[4, 4], strokeWidth=0.8).encode(y="low:Q")
-    named = lines.mark_text(align="right", baseline="bottom", dy=-2, fontSize=10.5, color=palette.ACCENT).encode(
-        y="low:Q", x=alt.value("width"), text="name:N"
+    named = _texts(
+        lines.encode(y="low:Q", x=alt.value("width"), text="name:N"),
+        {"align": "right", "baseline": "bottom", "dy": -2, "fontSize": 10.5, "color": palette.ACCENT},
     )
-    chart: AnyChart = alt.layer(rules, named, band, least, middle).properties(width="container", height=HEIGHT)
+    chart: AnyChart = alt.layer(rules, band, least, middle, *named).properties(width="container", height=HEIGHT)
     return chart
 
 
 def positive_rows(survey: Conditioning) -> list[dict[str, Any]]:
-    """Quantiles over the channels of every layer's share of positive values."""
+    """Quantiles over the channels of every layer's share of positive values, and the middle one if all were Gaussian."""
     points = [one for one in survey.last.measured if one.channels]
     rows = []
     for depth, (one, label) in enumerate(zip(points, axis_names([one.layer for one in points]), strict=True), start=1):
@@ -131,9 +158,16 @@ def positive_rows(survey: Conditioning) -> list[dict[str, Any]]:
                 "low": max(low, LEAST),
                 "median": max(median, LEAST),
                 "high": max(high, LEAST),
+                "median_gaussian": float(np.median(one.gaussian_positive)),
             }
         )
     return rows
+
+
+def _texts(base: alt.Chart, mark: dict[str, Any]) -> tuple[alt.Chart, alt.Chart]:
+    """Letters that can be read over marks: first a rim of paper, then the letters."""
+    rim = {**mark, "color": palette.PAPER, "stroke": palette.PAPER, "strokeWidth": HALO}
+    return base.mark_text(**rim), base.mark_text(**mark)
 
 
 def _limits(survey: Conditioning) -> list[dict[str, Any]]:

@@ -47,7 +47,7 @@ def positive_title(snapshot: Snapshot) -> str:
     worst = sorted(snapshot.measured, key=lambda one: one.near_dead * one.channels, reverse=True)
     where = listed([one.layer for one in worst[:NAMED] if one.near_dead > 0])
     layers = sum(one.near_dead > 0 for one in snapshot.measured)
-    place = f"most of them in {where}" if layers > NAMED else f"in {where}"
+    place = f"the most in {where}" if layers > NAMED else f"in {where}"
     if not dead:
         return f"{capitalized(counted(near, 'channel'))} of {channels:,} nearly dead and none dead, {place}"
     return f"{capitalized(counted(dead, 'channel'))} of {channels:,} dead and {near - dead:,} more nearly so, {place}"
@@ -93,6 +93,8 @@ def course_title(survey: Conditioning) -> str:
             way = "rises" if last > first else "falls"
             return f"Over the run the gradient's rate of change {way} from {_rounded(first)} to {_rounded(last)}"
     seen = [one for one in survey.snapshots if one.measured]
+    if not seen:
+        return "The course of the run"
     first_share, last_share = seen[0].mean("near_dead"), seen[-1].mean("near_dead")
     return f"Over the run nearly dead channels go from {_percent(first_share)} to {_percent(last_share)}"
 

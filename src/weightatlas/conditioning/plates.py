@@ -66,7 +66,7 @@ def _layers(survey: Conditioning) -> Table:
     rows = [row for row in survey.rows("layers") if row["step"] == step]
     columns = (
         Column("layer", "layer", "layer"),
-        Column("function", "nonlinearity"),
+        Column("function", "function", description="the nonlinearity"),
         Column("norm", "norm"),
         Column("channels", "channels", "integer"),
         Column("mean_distance", "means from 0", "number", description="rms over channels, before the norm's affine"),
@@ -81,7 +81,7 @@ def _layers(survey: Conditioning) -> Table:
     return Table(
         Heading(
             key="conditioning",
-            title=f"{counted(len(rows), 'place')} where channels meet a nonlinearity",
+            title=capitalized(f"{counted(len(rows), 'place')} where channels meet a nonlinearity"),
             reading=(
                 "One row a nonlinearity, named by what made its inputs. A filled accent marks layers with dead "
                 f"channels.{_when(survey)}"
@@ -124,14 +124,14 @@ def _positive(survey: Conditioning) -> Chart:
             key="positive",
             title=positive_title(survey.last),
             reading=(
-                "Black: the middle channel of a layer; the bar holds nine of ten; the triangle is the one that is "
+                "Dot: the middle channel of a layer; the bar holds nine of ten; the triangle is the one that is "
                 f"positive least, in the accent where a channel is dead. Dashed: the thresholds{few}.{_when(survey)}"
             ),
             method=(
                 "Share of examples and positions at which a channel is above 0 before its nonlinearity. Dead and "
                 "nearly dead are thresholds of ours."
             ),
-            null="A Gaussian channel of the same mean and deviation has Φ(mean / deviation): beside it in the data.",
+            null="A Gaussian channel of the same mean and deviation has Φ(mean / deviation); the middle one is beside it in the data.",
         ),
         spec=positive_chart(survey).to_dict(),
         rows=tuple(positive_rows(survey)),

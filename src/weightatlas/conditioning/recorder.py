@@ -7,12 +7,15 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
-from torch import distributed
 
-from weightatlas.conditioning.record_file import RecordFile
+from weightatlas.conditioning.records import RECORD
 from weightatlas.conditioning.singularities import DEAD, NEAR_DEAD, Listener, channel_statistics, check_thresholds
 from weightatlas.errors import SourceError
 from weightatlas.evaluation.nonlinearities import Point, nonlinearities, uncovered
+from weightatlas.recording.processes import rank_and_world
+from weightatlas.recording.record_file import RecordFile
+from weightatlas.recording.schedules import Every, forward, schedule
+from weightatlas.result import plain
 
 if TYPE_CHECKING:
     import os
@@ -26,10 +29,11 @@ if TYPE_CHECKING:
     from weightatlas.result import Row
 
     Log = Callable[[dict[str, float], int], object]
-    Every = int | Callable[[int], int]
 
 FIGURES: Final = ("mean_distance", "std_distance", "dead", "near_dead", "least_positive")
 """What a record has of each point; see `ChannelStatistics`."""
+
+IMAGE_AXES: Final = 3
 
 
 class SingularityWarning(UserWarning):
@@ -54,9 +58,9 @@ class Recorder:
         model: in training; compiled and wrapped ones too.
         path: of a file of JSON lines, which is only ever appended to; what a resumed training records goes behind what
             is there, and `read_rows` gives it back. None keeps rows in `rows` alone.
-        every: record every so many steps, or a function that gives the first step to be recorded after a given one, as
-            `weightatlas.change.log_spaced` makes them.
-        at: the step that the training stands at; by default where the file ends, or 0.
+        every: record every so many steps, at steps 1, 2, 4, 8 and so on ("log"), or as a schedule of `log_spaced`.
+        at: the step that the training stands at, of which no update is awaited any more; by default where the file
+            ends, or 0.
         dead: threshold of P(x > 0) for dead channels.
         near_dead: threshold for nearly dead ones.
         log: takes a record as `{"mean_distance/bn1": 0.1, ...}` and its step, as trackers do.
@@ -93,7 +97,7 @@ class Recorder:
         log: Log | None = None,
     ) -> None:
         check_thresholds(dead, near_dead)
-        self._following = _schedule(every)
+        self._following = schedule(every)
         self._thresholds = (dead, near_dead)
         self._log = log
         self._model = model
@@ -103,12 +107,16 @@ class Recorder:
         self._watch: _Watch | None = None
         self._file: RecordFile | None = None
         self._begun = False
-        self._is_on = not (distributed.is_available() and distributed.is_initialized() and distributed.get_rank())
+        self._given = at
+        self._at = self._next = 0
+        self._is_on = rank_and_world()[0] == 0
         if self._is_on:
             _Watch(model).close()  # what cannot be followed is said now, not in the middle of a training
-            self._file = None if path is None else RecordFile(path)
+            self._file = None if path is None else RecordFile(path, RECORD)
             last = None if self._file is None else self._file.last_step
-            self._open_if_due((last or 0) if at is None else at)
+            self._at = (last or 0) if at is None else at
+            self._next = self._following(self._at)
+            self._open_if_due(self._at)
 
     def step(self, step: int) -> list[Row] | None:
         """Say that an update was made; call it after each.
@@ -122,12 +130,11 @@ class Recorder:
         Raises:
             ValueError: the step is less than in the call before.
         """
-        called, self._called = self._called, step
-        if called is not None and step < called:
-            message = f"steps go forward: {step} came after {called}"
-            raise ValueError(message)
-        if not self._is_on or step == called:
+        called, self._called = self._called, forward(step, after=self._called)
+        if not self._is_on or step == (self._given if called is None else called):
             return None
+        if self._watch is not None or (called is None and step <= self._at):  # recorded now, or rolled back
+            self._next = self._following(step)
         rows = self._finished(step)
         self._open_if_due(step)
         return rows or None
@@ -153,7 +160,7 @@ class Recorder:
         self.close()
 
     def _open_if_due(self, step: int) -> None:
-        if self._is_on and self._following(step) == step + 1:
+        if self._is_on and step + 1 >= self._next:
             self._watch = _Watch(self._model)
 
     def _finished(self, step: int) -> list[Row]:
@@ -183,7 +190,7 @@ class Recorder:
             return
         try:
             if not self._begun:
-                self._file.begin(step - 1)
+                self._file.begin({"at": step - 1})
                 self._begun = True
             self._file.append(rows)
         except SourceError as error:
@@ -234,22 +241,27 @@ class _Watch:
 def examples_in(arguments: tuple[Any, ...], named: dict[str, Any]) -> int:
     """Count the examples that a network is called with: the first axis of the first tensor, or images in a list.
 
+    A list whose first tensor has other than three axes is a batch in parts: what Lightning hands its module under
+    data parallelism.
+
     Example:
         >>> examples_in((torch.zeros(4, 3, 8, 8),), {})
         4
         >>> examples_in(([torch.zeros(3, 8, 8), torch.zeros(3, 6, 9)],), {})  # images of their own sizes
         2
+        >>> examples_in(([torch.zeros(4, 3, 8, 8), torch.zeros(4)], 0), {})  # inputs and targets
+        4
     """
     for value in (*arguments, *named.values()):
         if isinstance(value, torch.Tensor) and value.ndim:
             return max(1, len(value))
         if isinstance(value, list | tuple) and value and isinstance(value[0], torch.Tensor):
-            return len(value)
+            return len(value) if value[0].ndim == IMAGE_AXES else examples_in(tuple(value), {})
     return 1
 
 
 def _row(step: int, statistics: ChannelStatistics) -> Row:
-    figures = {figure: _number(getattr(statistics, figure)) for figure in FIGURES}
+    figures = {figure: plain(getattr(statistics, figure)) for figure in FIGURES}
     return {
         "step": step,
         "layer": statistics.layer,
@@ -261,16 +273,3 @@ def _row(step: int, statistics: ChannelStatistics) -> Row:
         **figures,
         "skipped": statistics.skipped,
     }
-
-
-def _number(value: float) -> float | None:
-    return None if value != value else value  # noqa: PLR0124 - NaN is what is not known
-
-
-def _schedule(every: Every) -> Callable[[int], int]:
-    if callable(every):
-        return every
-    if isinstance(every, bool) or every < 1:
-        message = f"every must be a number of steps or a function that gives the next one, not {every!r}"
-        raise ValueError(message)
-    return lambda step: (step // every + 1) * every

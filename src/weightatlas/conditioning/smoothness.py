@@ -17,9 +17,9 @@ from weightatlas.evaluation.curvature import HessianEigenvalues, eigenvalues_of
 from weightatlas.evaluation.mean_loss import (
     Loss,
     MeanLoss,
-    NotFiniteError,
     classification_loss,
     first_examples,
+    not_finite,
 )
 
 if TYPE_CHECKING:
@@ -182,6 +182,12 @@ def smoothness(
     longest step would be in training. Figures for both are in the result; compare networks of different normalisation
     by the relative ones.
 
+    In training mode a normalisation by running estimates (micro-batch BCN) passes no gradient through them, though a
+    step moves them: there the walks see what the Hessian does not.
+
+    **Cost.** 1 + steps (1 + draws) gradients, and the eigenvalues' products. A ResNet-18 on 128 images of 32 x 32: 67 s
+    of one CPU core at the defaults, and 95 s for the eigenvalue.
+
     Everything is computed on copies: parameters, gradients, buffers, modes and random generators stay as they are. A
     loss that is not finite on the way makes the estimates infinite.
 
@@ -231,7 +237,7 @@ def smoothness(
     slope, weight = norm(gradient), norm(mean_loss.parameters)
     if not np.isfinite([start, slope]).all():
         what = "the loss or its gradient"
-        raise NotFiniteError(what)
+        raise not_finite(what)
     lengths = _lengths(slope, weight, reach=reach, learning_rate=learning_rate, steps=steps)
     downhill = {name: -tensor for name, tensor in gradient.items()}
     hessian = None

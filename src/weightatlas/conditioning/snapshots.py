@@ -31,6 +31,7 @@ class Snapshot:
         smoothness: of the loss; None where it was not asked for or could not be measured.
         unmeasured: why there are no channels, or None.
         rough: why there is no smoothness, or None.
+        flat: why there is no eigenvalue though it was asked for, or None.
         q_values: Benjamini-Hochberg over the layers of this moment, by what was tested: "mean" and "std" over both
             distances of all points together, "centring" and "scaling" over both terms of all layers.
     """
@@ -40,6 +41,7 @@ class Snapshot:
     smoothness: Smoothness | None
     unmeasured: str | None = None
     rough: str | None = None
+    flat: str | None = None
     q_values: dict[tuple[str, str], float] = field(init=False)
 
     def __post_init__(self) -> None:

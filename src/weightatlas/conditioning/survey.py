@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,13 +13,14 @@ from torch import nn
 
 from weightatlas.checkpoints import Checkpoint, Trajectory
 from weightatlas.conditioning import tables
-from weightatlas.conditioning.singularities import DEAD, NEAR_DEAD, Singularities, singularities
-from weightatlas.conditioning.smoothness import Smoothness, smoothness
+from weightatlas.conditioning.measuring import EIGENVALUE, UNASKED, Measurement
+from weightatlas.conditioning.singularities import DEAD, NEAR_DEAD
 from weightatlas.conditioning.snapshots import Snapshot
-from weightatlas.errors import MissingDependencyError, SourceError, WeightatlasError
-from weightatlas.evaluation import load_checkpoint, open_model
+from weightatlas.errors import SourceError
+from weightatlas.evaluation import open_model
 from weightatlas.progress import Progress, silent
 from weightatlas.result import Result, Row
+from weightatlas.wording import listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -33,8 +35,6 @@ if TYPE_CHECKING:
 
 MOMENTS: Final = 12
 """Checkpoints of a run that are measured: its first, its last and others evenly between."""
-
-UNASKED: Final = "smoothness was not asked for"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,9 +118,12 @@ def survey(
     All moments see the same examples. q values are Benjamini-Hochberg over the layers of one moment: both distances of
     all layers together, both terms of all convolutions together.
 
+    What cannot be measured of one moment (a loss that is not finite, a network without a nonlinearity) is said in the
+    notes, and so are checkpoints of a run that cannot be opened.
+
     Args:
         source: an open checkpoint or run, a live model, or anything `open_checkpoint` takes.
-        model: what `open_model` takes, if the source is no model itself.
+        model: what `open_model` takes, if the source is no model itself; a live one is copied and stays as it was.
         data: what `open_data` gives.
         examples: how many the channels are measured on.
         training: in training mode: norms use the statistics of the batches that `data` gives.
@@ -129,13 +132,13 @@ def survey(
         smooth: measure smoothness too; it takes most of the time.
         smooth_examples: how many the loss is a mean over.
         draws: random directions that the gradient's is compared with.
-        eigenvalues: 1 for the Hessian's top eigenvalue, 0 for none; it needs curvlinops.
+        eigenvalues: 1 for the Hessian's top eigenvalue, 0 for none; it needs curvlinops, and is left out without it.
         moments: checkpoints of a run, at most: the first, the last, and others evenly between.
         seed: of every random choice.
         progress: called after each moment.
 
     Raises:
-        SourceError: the source, the model or the data cannot be used together, at any moment.
+        SourceError: the source, the model or the data cannot be used together, or nothing can be measured.
         ValueError: an option is out of range.
 
     **Source:** "Micro-Batch Training with Batch-Channel Normalization and Weight Standardization" (Qiao and others,
@@ -151,16 +154,11 @@ def survey(
     if moments < 1:
         message = f"at least one moment is needed, not {moments}"
         raise ValueError(message)
-    asked = _Asked(
+    measure = Measurement(
         data=data,
         channels={"examples": examples, "training": training, "dead": dead, "near_dead": near_dead, "seed": seed},
-        smooth={
-            "examples": smooth_examples,
-            "training": training,
-            "draws": draws,
-            "eigenvalues": eigenvalues,
-            "seed": seed,
-        }
+        smooth={"examples": smooth_examples, "training": training, "draws": draws, "eigenvalues": eigenvalues}
+        | {"seed": seed}
         if smooth
         else None,
     )
@@ -170,11 +168,13 @@ def survey(
         if isinstance(weights, SourceError):
             left_out.append(f"step {step:,} is left out: {weights.problem}")
         else:
-            network = _network(weights, model)
-            snapshots.append(asked.snapshot(network, step))
+            snapshots.append(measure(_network(weights, model), step))
         progress(place + 1, len(chosen), "" if step is None else f"step {step:,}")
     if not snapshots:
         raise SourceError(_name(source), "no checkpoint of it can be opened", "see `weightatlas layers` on each")
+    if all(one.channels is None and one.smoothness is None for one in snapshots):
+        problem = snapshots[0].unmeasured or "nothing can be measured"
+        raise SourceError(_name(source), problem, "give data that the network takes, or another network")
     return Conditioning(
         source=_name(source),
         snapshots=tuple(snapshots),
@@ -182,39 +182,6 @@ def survey(
         notes=(*left_out, *_notes(snapshots)),
         seed=seed,
     )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Asked:
-    """What is measured at every moment."""
-
-    data: Data
-    channels: dict[str, Any]
-    smooth: dict[str, Any] | None
-
-    def snapshot(self, network: nn.Module, step: int | None) -> Snapshot:
-        """Measure one moment; what cannot be measured says why."""
-        channels: Singularities | None = None
-        unmeasured, rough = None, UNASKED
-        try:
-            channels = singularities(network, self.data, **self.channels)
-        except WeightatlasError as error:
-            unmeasured = _reason(error)
-        found: Smoothness | None = None
-        if self.smooth is not None:
-            try:
-                found = self._smoothness(network, self.smooth)
-            except (WeightatlasError, ValueError) as error:
-                rough = _reason(error)
-        if channels is None and (self.smooth is None or found is None):
-            raise SourceError(type(network).__name__, unmeasured or rough, "give data that the network takes")
-        return Snapshot(step, channels, found, unmeasured, None if found is not None else rough)
-
-    def _smoothness(self, network: nn.Module, options: dict[str, Any]) -> Smoothness:
-        try:
-            return smoothness(network, self.data, **options)
-        except MissingDependencyError:
-            return smoothness(network, self.data, **{**options, "eigenvalues": 0})
 
 
 def _moments(source: Source, most: int) -> list[tuple[int | None, Checkpoint | nn.Module | str | SourceError]]:
@@ -233,13 +200,10 @@ def _opened(run: Trajectory, place: int) -> Checkpoint | SourceError:
 
 
 def _network(weights: Checkpoint | nn.Module | str, model: nn.Module | str | None) -> nn.Module:
-    """The network with its weights, in evaluation mode."""
+    """The network with its weights; a live one that weights go into is copied."""
     if isinstance(weights, nn.Module):
-        return open_model(weights)
-    if isinstance(model, nn.Module):
-        load_checkpoint(model, weights)
-        return model.eval()
-    return open_model(model, checkpoint=weights)
+        return weights
+    return open_model(copy.deepcopy(model) if isinstance(model, nn.Module) else model, checkpoint=weights)
 
 
 def _name(source: Source) -> str:
@@ -256,12 +220,16 @@ def _notes(snapshots: Sequence[Snapshot]) -> Iterator[str]:
             said |= dict.fromkeys(one.channels.notes)
         if one.smoothness is not None and one.smoothness.hessian is not None and not one.smoothness.hessian.converged:
             said["where the top eigenvalue did not converge it is a lower bound"] = None
-        if one.unmeasured is not None:
-            said[f"channels were not measured: {one.unmeasured}"] = None
-        if one.rough not in (None, UNASKED):
-            said[f"smoothness was not measured: {one.rough}"] = None
     yield from said
+    yield from _missing("channels", snapshots, [one.unmeasured for one in snapshots])
+    yield from _missing("smoothness", snapshots, [None if one.rough == UNASKED else one.rough for one in snapshots])
+    yield from _missing(EIGENVALUE, snapshots, [one.flat for one in snapshots])
 
 
-def _reason(error: Exception) -> str:
-    return error.problem if isinstance(error, SourceError) else " ".join(str(error).split())
+def _missing(what: str, snapshots: Sequence[Snapshot], reasons: Sequence[str | None]) -> Iterator[str]:
+    """Why something was not measured, each reason once, with the steps where it was so of some only."""
+    for reason in dict.fromkeys(why for why in reasons if why is not None):
+        steps = [one.step for one, why in zip(snapshots, reasons, strict=True) if why == reason]
+        known = [f"{step:,}" for step in steps if step is not None]
+        at = "" if len(steps) == len(snapshots) else f" at {'step' if len(known) == 1 else 'steps'} {listed(known)}"
+        yield f"{what} not measured{at}: {reason}"

@@ -224,7 +224,10 @@ def _smoothness_row(found: Smoothness) -> Row:
     row: Row = {name: plain(getattr(found, name)) for name in ("loss", "gradient_norm", "weight_norm")}
     for figure in _WALKS:
         random = getattr(found, f"random_{figure}")
-        low, middle, high = np.quantile(random, (0.025, 0.5, 0.975)).tolist() if random.size else (math.nan,) * 3
+        low, high = (math.nan, math.nan)
+        middle = float(np.median(random)) if random.size else math.nan
+        if np.isfinite(random).all() and random.size:
+            low, high = np.quantile(random, (0.025, 0.975)).tolist()
         row |= {
             figure: plain(getattr(found, figure)),
             f"{figure}_random": plain(middle),

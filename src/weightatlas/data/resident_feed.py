@@ -12,6 +12,7 @@ from weightatlas.data.examples import held_in_memory, limited
 from weightatlas.data.feed import Batch, Draws, Passes, class_count, shape_after, share, spacing
 from weightatlas.data.fetching import ThreadedFetch
 from weightatlas.data.fingerprint import fingerprint_of
+from weightatlas.data.masks import augmented
 from weightatlas.data.moving import moved
 from weightatlas.data.normalisation import Normalization, normalised
 from weightatlas.errors import SourceError
@@ -78,15 +79,17 @@ class ResidentFeed:
         """Give the examples `start` to `start + size` of the stream; see `Feed.batch`."""
         start, size = share(start, size, rank, ranks)
         numbers = moved(self._numbers(start, size), self._inputs.device)
-        images = self._augmentation.apply(self._inputs[numbers], self._draws(start, size))
-        return normalised(images, self._normalization), self._targets[numbers]
+        draws = self._draws(start, size)
+        images, targets = augmented(self.name, self._augmentation, self._inputs[numbers], self._targets[numbers], draws)
+        return normalised(images, self._normalization), targets
 
     def in_order(self, size: int, *, at_most: int | None = None) -> Iterator[Batch]:
         """Go through the examples once in their own order; see `Feed.in_order`."""
         step = spacing(self.examples, at_most)
         for start in range(0, self.examples, size * step):
             part = slice(start, start + size * step, step)
-            yield normalised(self._augmentation.fixed(self._inputs[part]), self._normalization), self._targets[part]
+            images, targets = augmented(self.name, self._augmentation, self._inputs[part], self._targets[part])
+            yield normalised(images, self._normalization), targets
 
     def fingerprint(self) -> str:
         """Give a digest of what decides the data; see `fingerprint_of`."""

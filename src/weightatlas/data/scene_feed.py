@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,9 +12,12 @@ import torch
 from weightatlas.data.augmentation import UNCHANGED, Augmentation
 from weightatlas.data.feed import Batch, Draws, shape_after, share
 from weightatlas.data.fingerprint import fingerprint_of_fields
+from weightatlas.data.masks import augmented
 from weightatlas.data.moving import moved
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from weightatlas.checkpoints.checkpoint import Skipped
     from weightatlas.data.scenes import Scenes
 
@@ -54,29 +58,32 @@ class SceneFeed:
         self._device = torch.device(scenes.device if device is None else device)
         self._limit = scenes.steps * scenes.batch if limit is None else limit
         self._draws = Draws(augmentation, scenes.seed if seed is None else seed)
+        # Updates of a few images take theirs from one batch of the scenes: it is drawn once, not for each of them.
+        self._recent = lru_cache(maxsize=2)(scenes.drawn)
 
     def batch(self, start: int, size: int, *, rank: int = 0, ranks: int = 1) -> Batch:
         """Give the scenes `start` to `start + size` of the stream; see `Feed.batch`."""
         start, size = share(start, size, rank, ranks)
-        inputs, targets = self._drawn(start, size)
-        return self._augmentation.apply(inputs, self._draws(start, size)), targets
+        inputs, targets = self._drawn(self._recent, start, size)
+        return augmented(self.name, self._augmentation, inputs, targets, self._draws(start, size))
 
     def in_order(self, size: int, *, at_most: int | None = None) -> Iterator[Batch]:
         """Go through one pass of the scenes; see `Feed.in_order`."""
         limit = self._limit if at_most is None else min(self._limit, at_most)
         for start in range(0, limit, size):
-            inputs, targets = self._drawn(start, min(size, limit - start))
-            yield self._augmentation.fixed(inputs).contiguous(), targets
+            inputs, targets = self._drawn(self._scenes.drawn, start, min(size, limit - start))
+            inputs, targets = augmented(self.name, self._augmentation, inputs, targets)
+            yield inputs.contiguous(), targets.contiguous()
 
     def fingerprint(self) -> str:
         """Give a digest of what decides the scenes: their fields, but for how many make a pass."""
         return fingerprint_of_fields(asdict(replace(self._scenes, steps=1)))
 
-    def _drawn(self, start: int, size: int) -> Batch:
+    def _drawn(self, draw: Callable[[int], Batch], start: int, size: int) -> Batch:
         """The scenes of a stretch, out of the batches that hold them."""
         length = self._scenes.batch
         first = start // length
-        batches = [self._scenes.drawn(number) for number in range(first, -(-(start + max(size, 1)) // length))]
+        batches = [draw(number) for number in range(first, -(-(start + max(size, 1)) // length))]
         inputs, targets = (parts[0] if len(parts) == 1 else torch.cat(parts) for parts in zip(*batches, strict=True))
         low = start - first * length
         return moved(inputs[low : low + size], self._device), moved(targets[low : low + size], self._device)

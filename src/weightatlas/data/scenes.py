@@ -12,7 +12,7 @@ import torch
 
 from weightatlas.data.seeds import derived_seed
 
-Label = Literal["top", "left", "set", "order"]
+Label = Literal["top", "left", "set", "order", "mask"]
 Split = Literal["train", "held-out"]
 Difficulty = Literal["easy", "medium", "hard"]
 LABELS: tuple[Label, ...] = get_args(Label)
@@ -27,6 +27,12 @@ NAMES: Final = ("red", "green", "blue", "yellow")
 
 ORDERS: Final = tuple(permutations(range(len(COLOURS)), 3))
 """The kinds of the three discs from top to bottom: the 24 answers of "order", in their order."""
+
+BACKGROUND: Final = "background"
+"""What a pixel of a mask is called that no disc owns: class 0; the kinds follow."""
+
+OWNED: Final = 0.5
+"""A pixel belongs to the disc that has more than this share of it: to one at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +72,9 @@ class Scenes:
        $m = \sigma(2(r_j - d))$ and $I \leftarrow I (1 - m) + m (\text{colour}_{P_j} (c + \gamma u) + .4 e)$.
     4. Label: "top", the kind of the topmost disc, P_0; "left", x_j and y_j exchanged, so that P_0 is the leftmost;
        "set", the kind that is missing, which no position tells: the control; "order", which of the 24 triples
-       (P_0, P_1, P_2) it is, in lexicographic order: the same images with more to tell.
+       (P_0, P_1, P_2) it is, in lexicographic order: the same images with more to tell; "mask", for every pixel 1 + the
+       kind of the disc whose share of it, what is left of its m under the discs above, exceeds 1/2, and 0, background,
+       where there is none.
 
     | difficulty | a | r | rho | c | gamma |
     |---|---|---|---|---|---|
@@ -80,14 +88,14 @@ class Scenes:
     The law of the images is exactly invariant under exchange of x and y (s goes to its inverse, which is as uniform);
     only the label knows up from left. So a network that bands horizontally on "top" and vertically on "left" took the
     direction from its task. Discs are painted in random order for that: where the soft edges of two meet, which is
-    rare in easy scenes, neither the lower nor the upper covers the other more often. "top", "set" and "order" draw the
-    same images from the same seed.
+    rare in easy scenes, neither the lower nor the upper covers the other more often. "top", "set", "order" and
+    "mask" draw the same images from the same seed.
 
     Going through it again gives the same batches, and each has a generator of its own: `drawn(number)` gives any of
     them. It holds no data: batches are made on `device` as they are asked for.
 
     Attributes:
-        label: which question the targets answer: "top", "left", "set" or "order".
+        label: which question the targets answer: "top", "left", "set", "order" or "mask".
         size: side S of the images, 12 or more.
         batch: images in a batch.
         steps: batches in one pass.
@@ -98,7 +106,7 @@ class Scenes:
 
     Yields:
         Pairs: float32 images (batch, 3, size, size), of about zero mean and unit size, and int64 targets (batch,) from
-        0 to 3, of "order" from 0 to 23.
+        0 to 3, of "order" from 0 to 23; of "mask" (batch, size, size) from 0 to 4.
 
     Raises:
         ValueError: the label, split or difficulty is unknown, or a size, batch or number of steps is too small.
@@ -142,6 +150,8 @@ class Scenes:
     @property
     def class_names(self) -> tuple[str, ...]:
         """The answers in words."""
+        if self.label == "mask":
+            return (BACKGROUND, *NAMES)
         if self.label != "order":
             return NAMES
         return tuple(" over ".join(NAMES[kind] for kind in order) for order in ORDERS)
@@ -196,6 +206,8 @@ class Scenes:
         spread = (0.04 * behind.square() + 0.16 * shares.square().sum(dim=1, keepdim=True)).sqrt()
         paint = (colours.mT @ shares.flatten(2)).reshape(self.batch, 3, size, size)
         images = paint.addcmul_(background * strength, behind).addcmul_(normal(3, size, size), spread)
+        if self.label == "mask":
+            return images, _owners(kinds[:, :3].gather(1, order), shares)
         return images, self._answers(kinds)
 
     def _answers(self, kinds: torch.Tensor) -> torch.Tensor:
@@ -224,6 +236,13 @@ def _layered(masks: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     first, second, third = masks[:, :, None].unbind(dim=1)
     above_first = (1 - second) * (1 - third)
     return (1 - first) * above_first, torch.cat([first * above_first, second * (1 - third), third], dim=1)
+
+
+def _owners(kinds: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
+    """The class of every pixel, (batch, size, size), from the kinds of discs (batch, 3) and their shares of it."""
+    largest, disc = shares.max(dim=1)
+    owner = kinds.gather(1, disc.flatten(1)).reshape(disc.shape) + 1
+    return torch.where(largest > OWNED, owner, 0)
 
 
 @lru_cache(maxsize=8)

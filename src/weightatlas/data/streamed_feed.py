@@ -12,6 +12,7 @@ from weightatlas.data.examples import limited
 from weightatlas.data.feed import Batch, Draws, Passes, class_count, shape_after, share, spacing
 from weightatlas.data.fetching import ThreadedFetch
 from weightatlas.data.fingerprint import fingerprint_of
+from weightatlas.data.masks import augmented
 from weightatlas.data.moving import moved
 from weightatlas.data.normalisation import Normalization, normalised
 from weightatlas.errors import SourceError
@@ -84,16 +85,23 @@ class StreamedFeed:
                 )
             places = _filled(numbers, read)
             inputs, read = inputs[places], read[places]
-        images = self._augmentation.apply(moved(inputs, self._device), self._draws(start, size))
-        return normalised(images, self._normalization), moved(self._examples.targets[read], self._device)
+        images, targets = augmented(
+            self.name,
+            self._augmentation,
+            moved(inputs, self._device),
+            moved(self._examples.targets[read], self._device),
+            self._draws(start, size),
+        )
+        return normalised(images, self._normalization), targets
 
     def in_order(self, size: int, *, at_most: int | None = None) -> Iterator[Batch]:
         """Go through the examples that can be read once, in their own order; see `Feed.in_order`."""
         for numbers in torch.split(torch.arange(0, self.examples, spacing(self.examples, at_most)), size):
             inputs, read = self._fetch(numbers)
             if len(read):
-                images = self._augmentation.fixed(moved(inputs, self._device))
-                yield normalised(images, self._normalization), moved(self._examples.targets[read], self._device)
+                inputs, targets = (moved(part, self._device) for part in (inputs, self._examples.targets[read]))
+                images, targets = augmented(self.name, self._augmentation, inputs, targets)
+                yield normalised(images, self._normalization), targets
 
     def fingerprint(self) -> str:
         """Give a digest of what decides the data; see `fingerprint_of`."""

@@ -15,6 +15,7 @@ from weightatlas.errors import SourceError
 from weightatlas.evaluation.key_prefixes import aligned
 from weightatlas.evaluation.load_report import Cast, LoadReport, Reshaped
 from weightatlas.evaluation.narrowing import beyond
+from weightatlas.evaluation.renamed_layer import one_renamed
 from weightatlas.wording import counted, printable
 
 if TYPE_CHECKING:
@@ -61,12 +62,13 @@ def load_checkpoint(
     """Load weights into a model in place, and say what was loaded, what is missing and what is left over.
 
     Tensors are matched by layer and parameter, with wrappers undone on both sides: a checkpoint of a compiled, data
-    parallel or Lightning module fits the plain one and the other way round. Where the names of one side lie one module
-    deeper (`transformer.h.0` and `h.0`), that is undone too and noted. Values are copied into the model's tensors one
-    at a time and cast to their types; no second model is made. A tensor with a finite value that the model's type
-    cannot hold (1e6 for float16, 300 for uint8) does not fit; where the type is narrower, the tensor is read once more
-    for this, before anything is changed. Shapes that differ only in axes of size 1, such as (out, in) and (out, in, 1,
-    1), are loaded. A tied parameter needs one of its names.
+    parallel or Lightning module fits the plain one and the other way round. Where the names of one side lie one
+    module deeper (`transformer.h.0` and `h.0`), that is undone too and noted; so is one layer of two names
+    (`linear` and `fc`). Values are copied into the model's tensors one at a time and cast to their types; no second
+    model is made. A tensor with a finite value that the model's type cannot hold (1e6 for float16, 300 for uint8)
+    does not fit; where the type is narrower, the tensor is read once more for this, before anything is changed.
+    Shapes that differ only in axes of size 1, such as (out, in) and (out, in, 1, 1), are loaded. A tied parameter
+    needs one of its names.
 
     The model's own hooks for loading are not called; extra state that is no tensor is not touched.
 
@@ -98,9 +100,12 @@ def load_checkpoint(
     inside = _tensors_by_key(model)
     listed = _by_key(weights, remedy="pass a state dict with one of them")
     outside, notes = aligned(listed, inside, source=weights.source)
+    outside, renamed = one_renamed(outside, inside)
     pairs = [_Pair(key, target, outside[key]) for key, target in inside.items() if key in outside]
     report = _compare(weights, model, inside, pairs)
-    report = replace(report, extra=tuple(key for key in outside if key not in inside), notes=(*weights.notes, *notes))
+    report = replace(
+        report, extra=tuple(key for key in outside if key not in inside), notes=(*weights.notes, *notes, *renamed)
+    )
     _check(report, model, strict=strict)
     refused = set(report.refused)
     broken = _copy(weights, [pair for pair in pairs if pair.key not in refused], strict=strict)

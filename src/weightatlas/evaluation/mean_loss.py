@@ -10,7 +10,7 @@ import torch
 from torch.func import functional_call
 from torch.nn import functional
 
-from weightatlas.errors import WeightatlasError
+from weightatlas.errors import NotFiniteError
 from weightatlas.evaluation.batches import Data
 from weightatlas.evaluation.scoring import in_full, logits_of
 
@@ -22,17 +22,9 @@ if TYPE_CHECKING:
 Loss = Callable[[Any, torch.Tensor], torch.Tensor]
 
 
-class NotFiniteError(WeightatlasError, ArithmeticError):
-    """A loss or its derivatives are infinite or NaN."""
-
-    def __init__(self, what: str = "the Hessian's product with a vector") -> None:
-        """Say what is."""
-        self._what = what
-        super().__init__(f"{what} is not finite: check the inputs, the weights and the normalisation's statistics")
-
-    def __reduce__(self) -> tuple[type[NotFiniteError], tuple[str]]:
-        """Survive the trip back from a worker process."""
-        return type(self), (self._what,)
+def not_finite(what: str) -> NotFiniteError:
+    """The error of a loss or its derivatives that are infinite or NaN."""
+    return NotFiniteError(f"{what} is not finite: check the inputs, the weights and the normalisation's statistics")
 
 
 def classification_loss(output: Any, targets: torch.Tensor) -> torch.Tensor:  # noqa: ANN401 - what a network gives

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import torch
 
-from weightatlas.errors import WeightatlasError
+from weightatlas.errors import NotFiniteError, WeightatlasError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,7 @@ class OutOfMemoryError(WeightatlasError):
 
 @contextmanager
 def broken_down(step: int, size: int, parts: int, folder: RunFolder | None) -> Iterator[None]:
-    """Turn what the devices say when memory runs out into one sentence that says what to change.
+    """Turn what breaks an update into one sentence that says what to change: memory runs out, a layer meets NaN.
 
     Args:
         step: updates made before the block.
@@ -38,9 +38,14 @@ def broken_down(step: int, size: int, parts: int, folder: RunFolder | None) -> I
 
     Raises:
         OutOfMemoryError: memory ran out while the block ran.
+        DivergedError: a layer of the network refused numbers that are not finite.
     """
     try:
         yield
+    except NotFiniteError as error:
+        remedy = "check that the inputs are finite, or lower the learning rate"
+        message = f"at step {step + 1} {error}; {remedy}{_safe(folder)}"
+        raise DivergedError(message) from error
     except (RuntimeError, MemoryError) as error:
         text = str(error)
         if not isinstance(error, MemoryError | torch.OutOfMemoryError) and not any(

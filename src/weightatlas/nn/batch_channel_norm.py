@@ -9,6 +9,7 @@ from typing import Final
 import torch
 from torch import nn
 
+from weightatlas.errors import NotFiniteError
 from weightatlas.nn.batch_channel.batch_then_channel import (
     Affines,
     Rule,
@@ -137,9 +138,12 @@ class _BatchChannelNorm(nn.Module):
                 values = values.contiguous()
             with torch.no_grad():
                 maps = map_moments(values.detach(), self.eps)
+                self._refuse_not_finite(maps.mean)
                 statistics = self._statistics(lambda: pooled_statistics(maps, values, rule), rule, values.dtype)
             return fused(values, maps, statistics, affines, rule)
         eager = eager and values.numel() > 0
+        if eager and values.device.type == "cpu":
+            self._refuse_not_finite(values.detach())
         if eager and rule.follows and not rule.shared:
             answer, moments = by_torch(values, None, affines, rule)
             self._statistics(lambda: moments, rule, values.dtype)
@@ -148,6 +152,12 @@ class _BatchChannelNorm(nn.Module):
         if eager and not rule.follows:
             return by_torch(values, statistics, affines, rule)[0]
         return unfused(values, statistics, affines, rule)
+
+    def _refuse_not_finite(self, numbers: torch.Tensor) -> None:
+        """See that there is no NaN, where a look makes no device wait: one would spread over its whole group."""
+        if not math.isfinite(numbers.sum().item()) and not bool(numbers.isfinite().all()):
+            message = f"NaN or infinite values reach a {type(self).__name__} of {self.channels} channels"
+            raise NotFiniteError(message)
 
     def _statistics(self, seen: Callable[[], BatchMoments], rule: Rule, dtype: torch.dtype) -> BatchMoments:
         """What to normalise by; in training the running estimates have followed the batch when it is known."""
@@ -242,6 +252,8 @@ class BatchChannelNorm2d(_BatchChannelNorm):
         ValueError: the groups do not divide the channels, or a number is out of its range; forward, the shape is not
             the one described; in training of the large-batch form, a channel has one value; always, groups of one
             channel meet maps of one position: their channel norm is a constant, whatever goes in.
+        NotFiniteError: NaN or infinite values come in, on a CPU. On an accelerator, where that look would have to be
+            waited for, and in compiled graphs they come out again, and the running estimates leave the batch out.
 
     **State dict:** torch's `weight`, `bias`, `running_mean`, `running_var` and `num_batches_tracked`, and then
     `channel_weight`, `channel_bias` and `rate`; the same in both forms. A batch norm's loads with `strict=False`.

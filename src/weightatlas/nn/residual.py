@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+Shortcut = Literal["convolution", "zeros"]
 Depth = Literal[18, 20, 34, 50, 56, 110, 152]
 DEPTHS: Final[tuple[Depth, ...]] = get_args(Depth)
 
@@ -54,6 +55,8 @@ class ResidualNetwork(nn.Module):
         width: multiplies the units of all stages, rounded, one at least.
         classes: outputs of fc.
         in_channels: channels of the images.
+        shortcut: "convolution", or "zeros": a block that changes units or resolution takes every second position and
+            pads the units with zeros on both sides, as public CIFAR networks do; for basic blocks.
         seed: fixes the initial weights (PyTorch's own initialisation); the global generator is left as it was.
 
     Attributes:
@@ -64,13 +67,14 @@ class ResidualNetwork(nn.Module):
         maps of 4 x 4, or of 8 x 8 after three stages.
 
     Raises:
-        ValueError: there is no such depth, or `width` is not positive.
+        ValueError: there is no such depth or shortcut, `width` is not positive, or bottlenecks are to be padded.
 
-    **Source:** He, Zhang, Ren and Sun, Deep Residual Learning for Image Recognition (CVPR 2016), the architectures of
-    table 1 and of section 4.2; the stem and the strides are those of public CIFAR code, where the stride of a
+    **Source:** He, Zhang, Ren and Sun, Deep Residual Learning for Image Recognition (CVPR 2016), the architectures
+    of table 1 and of section 4.2; the stem and the strides are those of public CIFAR code, where the stride of a
     bottleneck is on its 3 x 3 convolution. Section 4.2 pads its shortcuts with zeros; ours are convolutions at all
-    depths. WeightScale (Agrawal and others, 2022) calls "ResNet50" what its code builds with basic blocks 3, 4, 6, 3: a
-    depth of 34, with 37 weight tensors and 21.3 million parameters. Here 34 is 34 and 50 is 50.
+    depths, unless "zeros" asks for that. WeightScale (Agrawal and others, 2022) calls "ResNet50" what its code
+    builds with basic blocks 3, 4, 6, 3: a depth of 34, with 37 weight tensors and 21.3 million parameters. Here 34
+    is 34 and 50 is 50.
 
     Example:
         >>> network = ResidualNetwork(34)
@@ -87,6 +91,7 @@ class ResidualNetwork(nn.Module):
         width: float = 1.0,
         classes: int = 10,
         in_channels: int = 3,
+        shortcut: Shortcut = "convolution",
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -95,6 +100,11 @@ class ResidualNetwork(nn.Module):
             raise ValueError(message)
         if width <= 0:
             message = f"width must be above 0, not {width}"
+            raise ValueError(message)
+        if shortcut not in get_args(Shortcut) or (shortcut == "zeros" and depth in BOTTLENECKS):
+            message = (
+                f"shortcut must be one of {', '.join(get_args(Shortcut))}, zeros for basic blocks, not {shortcut!r}"
+            )
             raise ValueError(message)
         stages = BLOCKS[depth]
         units = [max(1, round(width * count)) for count in UNITS[len(stages)]]
@@ -108,7 +118,7 @@ class ResidualNetwork(nn.Module):
                 layer = nn.Sequential()
                 for number in range(blocks):
                     stride = 2 if stage > 0 and number == 0 else 1
-                    layer.append(block(channels, units[stage], stride))
+                    layer.append(block(channels, units[stage], stride, shortcut))
                     channels = units[stage] * block.expansion
                 self.add_module(f"layer{stage + 1}", layer)
             self.fc = nn.Linear(channels, classes)
@@ -130,6 +140,7 @@ class BasicBlock(nn.Module):
         channels: that come in.
         units: of both convolutions.
         stride: of the first, and of the shortcut.
+        shortcut: "convolution", or "zeros", which has no parameters.
 
     Shape:
         (batch, channels, H, W) to (batch, units, H / stride, W / stride), rounded up.
@@ -141,13 +152,13 @@ class BasicBlock(nn.Module):
 
     expansion: Final = 1
 
-    def __init__(self, channels: int, units: int, stride: int) -> None:
+    def __init__(self, channels: int, units: int, stride: int, shortcut: Shortcut = "convolution") -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels, units, 3, stride, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(units)
         self.conv2 = nn.Conv2d(units, units, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(units)
-        self.downsample = _shortcut(channels, units, stride)
+        self.downsample = _shortcut(channels, units, stride, shortcut)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Add what the convolutions give to what came in."""
@@ -162,6 +173,7 @@ class Bottleneck(nn.Module):
         channels: that come in.
         units: of the first two convolutions.
         stride: of the 3 x 3 convolution, and of the shortcut.
+        shortcut: "convolution".
 
     Shape:
         (batch, channels, H, W) to (batch, 4 units, H / stride, W / stride), rounded up.
@@ -173,7 +185,7 @@ class Bottleneck(nn.Module):
 
     expansion: Final = EXPANSION
 
-    def __init__(self, channels: int, units: int, stride: int) -> None:
+    def __init__(self, channels: int, units: int, stride: int, shortcut: Shortcut = "convolution") -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels, units, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(units)
@@ -181,7 +193,7 @@ class Bottleneck(nn.Module):
         self.bn2 = nn.BatchNorm2d(units)
         self.conv3 = nn.Conv2d(units, EXPANSION * units, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(EXPANSION * units)
-        self.downsample = _shortcut(channels, EXPANSION * units, stride)
+        self.downsample = _shortcut(channels, EXPANSION * units, stride, shortcut)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Add what the convolutions give to what came in."""
@@ -190,8 +202,39 @@ class Bottleneck(nn.Module):
         return functional.relu(self.bn3(self.conv3(change)) + self.downsample(features))
 
 
-def _shortcut(channels: int, units: int, stride: int) -> nn.Module:
+class PaddedShortcut(nn.Module):
+    """Every `stride`-th position of each channel, between channels of zeros: a shortcut without parameters.
+
+    Args:
+        channels: that come in.
+        units: that come out; as many zeros stand before the channels as behind them, one more behind if that is odd.
+        stride: between the positions that are taken.
+
+    Shape:
+        (batch, channels, H, W) to (batch, units, H / stride, W / stride), rounded up.
+
+    **Source:** He and others (2016), option A; where the zeros stand is that of public CIFAR code.
+
+    Example:
+        >>> PaddedShortcut(1, 3, 2)(torch.ones(1, 1, 2, 2)).flatten()
+        tensor([0., 1., 0.])
+    """
+
+    def __init__(self, channels: int, units: int, stride: int) -> None:
+        super().__init__()
+        before = (units - channels) // 2
+        self.padding = (0, 0, 0, 0, before, units - channels - before)
+        self.stride = stride
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Take and pad."""
+        return functional.pad(features[:, :, :: self.stride, :: self.stride], self.padding)
+
+
+def _shortcut(channels: int, units: int, stride: int, shortcut: Shortcut) -> nn.Module:
     """What came in as it is, or with the units and resolution of what the block gives."""
     if stride == 1 and channels == units:
         return nn.Identity()
+    if shortcut == "zeros":
+        return PaddedShortcut(channels, units, stride)
     return nn.Sequential(nn.Conv2d(channels, units, 1, stride, bias=False), nn.BatchNorm2d(units))

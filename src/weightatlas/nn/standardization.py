@@ -10,6 +10,8 @@ from typing import Final
 
 import torch
 
+from weightatlas.errors import NotFiniteError
+
 
 @dataclass(frozen=True, slots=True)
 class Standardization:
@@ -234,4 +236,4 @@ def _check_values(weight: torch.Tensor, health: torch.Tensor, moment: str) -> No
     unit = int((~(health > 0)).flatten().nonzero()[0, 0])
     what = f"values too large for {moment} in {weight.dtype}" if weight[unit].isfinite().all() else "NaN or infinity"
     message = f"unit {unit} of the weights has {what}: it cannot be standardised"
-    raise ValueError(message)
+    raise NotFiniteError(message)

@@ -1,4 +1,4 @@
-"""After which steps of a training its change is recorded."""
+"""After which steps of a training something is recorded."""
 
 from __future__ import annotations
 
@@ -67,6 +67,22 @@ def log_spaced(per_decade: float) -> Schedule:
             place += NEAR
 
     return following
+
+
+def forward(step: int, *, after: int | None) -> int:
+    """Give a step that a recorder is called with, if it does not lie before the step of the call before.
+
+    Raises:
+        ValueError: it does.
+
+    Example:
+        >>> forward(3, after=2)
+        3
+    """
+    if after is not None and step < after:
+        message = f"steps go forward: {step} came after {after}"
+        raise ValueError(message)
+    return step
 
 
 def _doubling(step: int) -> int:

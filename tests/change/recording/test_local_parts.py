@@ -3,10 +3,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 import torch
-from torch import distributed, nn
+from torch import nn
 from torch.distributed.tensor import DTensor
 
-from weightatlas.change.recording.local_parts import Whole, flat_parts, is_dtensor, local_part, rank_and_world
+from weightatlas.change.recording.local_parts import Whole, flat_parts, is_dtensor, local_part
 
 if TYPE_CHECKING:
     import pytest
@@ -48,15 +48,11 @@ def test_a_plain_module_has_no_flat_parts() -> None:
     assert list(flat_parts(nn.Linear(3, 2))) == []
 
 
-def test_the_launcher_says_which_process_this_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not distributed.is_initialized()
-    monkeypatch.setenv("RANK", "3")
+def test_of_a_whole_parameter_the_first_process_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "8")
-    assert rank_and_world() == (3, 8)
-    module = nn.Linear(3, 2)
-    assert not part_of(module).counts
-    monkeypatch.setenv("WORLD_SIZE", "many")
-    assert rank_and_world() == (0, 1)
+    for rank in range(2):
+        monkeypatch.setenv("RANK", str(rank))
+        assert part_of(nn.Linear(3, 2)).counts == (rank == 0)
 
 
 def test_only_a_dtensor_is_one() -> None:

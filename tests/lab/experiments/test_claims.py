@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from weightatlas.lab.experiments.claims import EXPECTED, Claim, Expected, Verdict, verdict
+from weightatlas.lab.experiments.claims import EXPECTED, Claim, Expected, Verdict, judged_interval, verdict
 from weightatlas.lab.experiments.effects import Effect, Interval, mean_interval, paired_effect
 
 BASELINE = (0.30, 0.32, 0.31)
@@ -32,6 +32,10 @@ def effect(low: float, high: float, *, own: tuple[float, float] | None = None) -
         ("same", -0.05, 0.07, "undecided"),
         ("same", 0.07, 0.09, "disagrees"),
         ("same", -0.09, -0.07, "disagrees"),
+        ("not lower", -0.05, 0.5, "agrees"),
+        ("not lower", 0.1, 0.5, "agrees"),
+        ("not lower", -0.07, 0.5, "undecided"),
+        ("not lower", -0.5, -0.07, "disagrees"),
         ("present", 0.07, 0.5, "agrees"),
         ("present", 0.05, 0.5, "undecided"),
         ("present", -0.5, 0.05, "disagrees"),
@@ -69,7 +73,12 @@ def test_under_half_is_judged_seed_by_seed(share: float, judged: Verdict) -> Non
     values = share * baseline + np.array([0.01, -0.01, 0.0])
     found = paired_effect(values, baseline)
     assert verdict(found, "under half", halved=mean_interval(values - baseline / 2)) == judged
-    with pytest.raises(ValueError, match="baseline / 2"):
+    assert verdict(found, "over half", halved=mean_interval(values - baseline / 2)) == {
+        "agrees": "disagrees",
+        "undecided": "undecided",
+        "disagrees": "agrees",
+    }.get(judged)
+    with pytest.raises(ValueError, match="the differences from half"):
         verdict(found, "under half")
 
 
@@ -89,8 +98,30 @@ def test_a_claim_without_truth_is_seldom_confirmed() -> None:
 
 @pytest.mark.parametrize(
     ("expected", "floor", "message"),
-    [("gone", 0.1, "must be one of"), ("absent", 0.0, "needs a floor"), ("same", 0.0, "floor"), ("lower", -1, "floor")],
+    [
+        ("gone", 0.1, "must be one of"),
+        ("absent", 0.0, "needs a floor"),
+        ("same", 0.0, "floor"),
+        ("not lower", 0.0, "needs a floor"),
+        ("lower", -1, "floor"),
+    ],
 )
 def test_a_claim_that_cannot_be_judged_is_refused(expected: Expected, floor: float, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Claim(measure="score", expected=expected, floor=floor)
+
+
+@pytest.mark.parametrize(
+    ("expected", "others"),
+    [("present", {"against": "a"}), ("absent", {"against": "a"}), ("lower", {"gain_of": "a"})],
+)
+def test_a_claim_that_is_about_no_other_variant_names_none(expected: Expected, others: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="about no other variant"):
+        Claim(measure="score", expected=expected, floor=0.1, **others)
+
+
+def test_a_verdict_rests_on_the_interval_that_it_names() -> None:
+    found, halved = effect(0.1, 0.3, own=(0.5, 0.7)), Interval(0.0, -0.1, 0.1, p_value=1.0, sd=0.1, count=3)
+    assert judged_interval(found, "higher") is found.difference
+    assert judged_interval(found, "present") is found.variant
+    assert judged_interval(found, "over half", halved) is halved

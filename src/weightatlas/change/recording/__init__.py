@@ -1,1 +1,1 @@
-"""What a recorder keeps, when it records, and the file that it writes."""
+"""What a recorder keeps of the weights, what it makes of them, and how that is read back."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -11,6 +10,7 @@ import torch
 from torch import distributed, nn
 
 from weightatlas.errors import SourceError
+from weightatlas.recording.processes import rank_and_world
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -143,19 +143,6 @@ def flat_parts(module: nn.Module) -> Iterator[tuple[str, tuple[int, ...], bool, 
         strict=True,
     ):
         yield name, tuple(shape), is_trained, Flat(flat, low, high, counts)
-
-
-def rank_and_world() -> tuple[int, int]:
-    """Number of this process, and how many there are; as a launcher says them where no group is open yet.
-
-    Example:
-        >>> rank_and_world()
-        (0, 1)
-    """
-    if distributed.is_available() and distributed.is_initialized():
-        return distributed.get_rank(), distributed.get_world_size()
-    rank, world = os.environ.get("RANK", ""), os.environ.get("WORLD_SIZE", "")
-    return (int(rank), int(world)) if rank.isdecimal() and world.isdecimal() else (0, 1)
 
 
 def _stretches(handle: Any, flat: Any) -> Iterator[tuple[int, int]]:  # noqa: ANN401 - torch's private classes

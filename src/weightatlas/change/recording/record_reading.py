@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, cast, get_args
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from weightatlas.change.changes import FIGURES
-from weightatlas.change.recording.record_file import RECORD, parsed
 from weightatlas.change.summing.sums import SUMS, Zero
 from weightatlas.checkpoints import Skipped
 from weightatlas.errors import SourceError
+from weightatlas.recording.record_file import lines_of, not_a_record, parsed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
+
+RECORD: Final = "weight change of a training"
+"""What the first line says under `record`; a line that says it again begins a resumed training."""
 
 Values = tuple[float, ...]
 """The figures of a tensor at a step, in the order of `FIGURES`."""
@@ -108,24 +111,15 @@ def read_file(path: Path) -> RecordedFile:
     """
     found = RecordedFile(path)
     session: Session | None = None
-    for line in _lines(path):
+    for line in lines_of(path):
         row = parsed(line)
         if row is not None and row.get("record") == RECORD:
             session = _begun(found, row)
         elif session is None:
-            problem = "it is no record of a training's weight change"
-            raise SourceError(path, problem, "name the file that was given to the recorder")
+            raise not_a_record(path, RECORD)
         elif row is None or not _take(found, session, row):
             found.spoilt += bool(line.strip())
     return found
-
-
-def _lines(path: Path) -> Iterator[bytes]:
-    try:
-        with path.open("rb") as file:
-            yield from file
-    except OSError as error:
-        raise SourceError(path, f"cannot be read ({error.strerror})", "see that it can be read") from error
 
 
 def _begun(found: RecordedFile, header: Mapping[str, Any]) -> Session:

@@ -9,6 +9,7 @@ import altair as alt
 from weightatlas import palette
 from weightatlas.conditioning.snapshots import TERMS
 from weightatlas.drawing.axes import axis_names, depth_axis, inline
+from weightatlas.result import plain
 
 if TYPE_CHECKING:
     from weightatlas.conditioning.charts import AnyChart
@@ -60,7 +61,7 @@ def terms_rows(survey: Conditioning) -> list[dict[str, Any]]:
             "standardized": one.standardized,
             "share": getattr(shares, term),
             "null": shares.null,
-            "p_value": getattr(shares, f"{term}_p"),
+            "p_value": plain(getattr(shares, f"{term}_p")),
         }
         for depth, ((one, shares), label) in enumerate(zip(found, labels, strict=True), start=1)
         for place, term in enumerate(TERMS)
@@ -79,7 +80,7 @@ def walks_chart(survey: Conditioning) -> alt.HConcatChart:
 
 
 def walks_rows(survey: Conditioning) -> list[dict[str, Any]]:
-    """One row a step of each walk, from 0 on."""
+    """One row a step of each walk, from 0 on; None where a figure is not finite."""
     found = survey.last.smoothness
     if found is None or found.descent is None:
         return []
@@ -92,7 +93,7 @@ def _steps(name: str, one: Walk, weight: float) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = [{**start, "loss_change": 0.0, "gradient_distance": 0.0}]
     for length, change, distance in zip(one.lengths, one.loss_change, one.gradient_distance, strict=True):
         reached = float(length) / weight if weight else float(length)
-        rows.append({**start, "length": reached, "loss_change": float(change), "gradient_distance": float(distance)})
+        rows.append({**start, "length": reached, "loss_change": plain(change), "gradient_distance": plain(distance)})
     return rows
 
 

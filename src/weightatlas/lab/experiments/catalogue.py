@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from weightatlas.errors import SourceError
-from weightatlas.lab.experiments import branch_specialization, weight_banding, weight_change
+from weightatlas.lab.experiments import branch_specialization, micro_batch, weight_banding, weight_change
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +20,7 @@ EXPERIMENTS: Final[Mapping[str, Mapping[str, Callable[..., Experiment]]]] = Mapp
         weight_banding.NAME: weight_banding.PRESETS,
         weight_change.NAME: weight_change.PRESETS,
         branch_specialization.NAME: branch_specialization.PRESETS,
+        micro_batch.NAME: micro_batch.PRESETS,
     }
 )
 """Presets by experiment; the first preset is the default."""
@@ -39,7 +40,7 @@ def open_experiment(
     """Open an experiment by name.
 
     Args:
-        name: "weight-banding", "weight-change" or "branch-specialization".
+        name: "weight-banding", "weight-change", "branch-specialization" or "micro-batch".
         preset: its scale; None is the first it has.
         data: what it trains on, where the preset does not bring its own.
         seeds: instead of the preset's.
@@ -75,14 +76,17 @@ def open_experiment(
 
 
 def _chosen(experiment: Experiment, names: Sequence[str]) -> tuple[Variant, ...]:
-    """The variants named, those they are compared with, and so on, in the experiment's order."""
+    """The variants named, those that they or their claims are compared with, and so on, in the experiment's order."""
     by_name = {variant.name: variant for variant in experiment.variants}
     wanted: set[str] = set()
     for name in names:
-        next_one: str | None = _known(name, by_name, "variant", experiment.source)
-        while next_one is not None:
-            wanted.add(next_one)
-            next_one = by_name[next_one].against
+        left = [_known(name, by_name, "variant", experiment.source)]
+        while left:
+            variant = by_name[left.pop()]
+            if variant.name not in wanted:
+                wanted.add(variant.name)
+                others = (variant.against, *(one for claim in variant.claims for one in (claim.against, claim.gain_of)))
+                left += [one for one in others if one is not None]
     return tuple(variant for variant in experiment.variants if variant.name in wanted)
 
 

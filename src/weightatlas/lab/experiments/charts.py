@@ -115,7 +115,9 @@ def zone(item: Comparison, reach: float) -> tuple[float, float]:
         "lower": (-reach, baseline),
         "higher": (baseline, reach),
         "same": (baseline - claim.floor, baseline + claim.floor),
-        "under half": (-reach, baseline / 2),
+        "not lower": (baseline - claim.floor, reach),
+        "under half": (-reach, baseline if item.half is None else item.half),
+        "over half": (baseline if item.half is None else item.half, reach),
     }
     low, high = zones[claim.expected]
     return max(low, -reach), min(high, reach)

@@ -89,7 +89,8 @@ class Experiment:
 
     Raises:
         ValueError: two variants have one name, one is compared with what is not before it, a seed stands twice, a
-            claim is about no measure, or compares a variant that has nothing to be compared with.
+            claim is about no measure, names a variant that is not before it, or compares one that has nothing to be
+            compared with.
     """
 
     name: str
@@ -118,7 +119,7 @@ class Experiment:
                 raise ValueError(message)
             before.add(name)
             for claim in variant.claims:
-                _check(claim, variant, keys)
+                _check(claim, variant, keys, before)
 
     @property
     def source(self) -> str:
@@ -137,12 +138,16 @@ class Experiment:
         raise KeyError(name)
 
 
-def _check(claim: Claim, variant: Variant, keys: set[str]) -> None:
+def _check(claim: Claim, variant: Variant, keys: set[str], before: set[str]) -> None:
     """See that a claim can be judged."""
+    others = {name for name in (claim.against, claim.gain_of) if name is not None}
+    if missing := others - before:
+        message = f"a claim compares {variant.name} with {', '.join(sorted(missing))}, which does not stand before it"
+        raise ValueError(message)
     named = {claim.measure} | ({claim.significant} if claim.significant is not None else set())
     if unknown := named - keys:
         message = f"a claim on {variant.name} names {', '.join(sorted(unknown))}, which is not measured"
         raise ValueError(message)
-    if claim.expected in COMPARES and variant.against is None:
+    if claim.expected in COMPARES and variant.against is None and claim.against is None:
         message = f"{variant.name} claims {claim.expected!r} and is compared with nothing"
         raise ValueError(message)

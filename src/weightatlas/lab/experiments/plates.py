@@ -20,8 +20,9 @@ INTERVALS: Final = (
     "seeds."
 )
 JUDGING: Final = (
-    "“Lower”, “higher” and “under half” agree where the interval of the paired difference lies on the claimed side; "
-    "“same” where it lies within the floor; “present” and “reversed” where that of the variant itself lies beyond the "
+    "“Lower”, “higher”, “under half” and “over half” agree where the interval of the paired difference (from half) "
+    "lies on the claimed side; “not lower” where it lies above the floor below 0; “same” where it lies within the "
+    "floor; “present” and “reversed” where that of the variant itself lies beyond the "
     "floor and, of a measure with a test, q < .001 in every seed; “absent” where it lies within the floor. A claim is "
     "contradicted only by an interval wholly on the other side; "
     "all else is undecided, one seed always."
@@ -159,8 +160,9 @@ def effects_table(result: ExperimentResult) -> Table:
     """Every variant against its baseline on every measure that is compared, once each."""
     labels = {measure.key: measure.label for measure in result.experiment.measures}
     rows: dict[tuple[str, str], Mapping[str, Any]] = {}
+    own = {variant.name: variant.against for variant in result.experiment.variants}
     for row in result.rows("effects"):
-        if row["against"] is not None:
+        if row["against"] is not None and row["against"] == own[row["variant"]]:
             shown = row | {
                 "measure": labels.get(row["measure"], row["measure"].replace("_", " ")),
                 "change": interval(row, "low", "high"),

@@ -48,8 +48,11 @@ EFFECTS = (
     "q_value",
     "kept",
     "expected",
+    "gain_of",
     "floor",
     "verdict",
+    "judged_low",
+    "judged_high",
     "article",
     "skipped",
 )
@@ -222,6 +225,9 @@ class ExperimentResult(Result):
             row: Row = {"variant": item.variant, "against": item.against, "measure": item.measure}
             if claim is not None:
                 row |= {"expected": claim.expected, "floor": claim.floor, "article": claim.article}
+                row |= {"gain_of": claim.gain_of}
+            if item.judged is not None:
+                row |= {"judged_low": item.judged.low, "judged_high": item.judged.high}
             row |= {"verdict": item.verdict, "seeds": effect.pairs}
             if not effect.pairs:
                 yield row | {"verdict": None, "skipped": "no seed has this measure on both sides"}

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import false_discovery_control
+
+from tests.conditioning.example_networks import Small, scenes
+from weightatlas.conditioning import singularities, smoothness
+from weightatlas.conditioning.snapshots import Snapshot, corrected, course, distance_p, term_p
+
+SHARES = st.floats(1e-6, 1.0)
+
+
+@pytest.fixture(scope="module")
+def snapshot() -> Snapshot:
+    data = scenes()
+    channels = singularities(Small(dead=3), data, examples=16)
+    return Snapshot(3, channels, smoothness(Small(dead=3), data, examples=8, draws=1, eigenvalues=0))
+
+
+def test_q_values_are_of_both_distances_and_of_both_terms(snapshot: Snapshot) -> None:
+    for names, find in ((("mean", "std"), distance_p), (("centring", "scaling"), term_p)):
+        things = snapshot.points if find is distance_p else snapshot.terms
+        known = [p for one in things for name in names if math.isfinite(p := find(one, name))]  # type: ignore[operator]
+        expected = sorted(false_discovery_control(known).tolist())
+        assert sorted(q for (_, name), q in snapshot.q_values.items() if name in names) == pytest.approx(expected)
+    assert ("conv3", "mean") not in snapshot.q_values
+
+
+@given(st.lists(SHARES, min_size=1, max_size=9))
+def test_a_q_value_is_no_smaller_than_its_p_and_what_is_unknown_counts_for_nothing(p_values: list[float]) -> None:
+    p_of = {(str(place), "mean"): value for place, value in enumerate(p_values)}
+    found = corrected(p_of)
+    assert all(p_of[key] - 1e-12 <= value <= 1 for key, value in found.items())
+    assert corrected({**p_of, ("unknown", "mean"): math.nan}) == found
+
+
+def test_nothing_known_is_corrected_to_nothing() -> None:
+    assert corrected({("a", "mean"): math.nan}) == {}
+
+
+def test_means_count_channels(snapshot: Snapshot) -> None:
+    assert snapshot.mean("dead") == pytest.approx(3 / 18)
+    points = [one for one in snapshot.points if one.norm is not None]
+    assert snapshot.mean("mean_distance") == pytest.approx(np.mean([one.mean_distance for one in points]))
+
+
+def test_shares_are_of_the_whole_squared_gradient(snapshot: Snapshot) -> None:
+    layers = [one.terms.layer for one in snapshot.terms if one.terms is not None and one.terms.layer is not None]
+    whole = sum(one.before**2 for one in layers)
+    assert snapshot.share("scaling") == pytest.approx(sum(one.scaling * one.before**2 for one in layers) / whole)
+    assert snapshot.chance() == pytest.approx(sum(one.null * one.before**2 for one in layers) / whole)
+    assert 0 < snapshot.share("centring") + snapshot.share("scaling") < 1
+
+
+def test_an_empty_moment_has_no_figures() -> None:
+    empty = Snapshot(None, None, None, "no", "no")
+    assert (empty.points, empty.measured, empty.terms, empty.q_values) == ((), (), (), {})
+    assert all(math.isnan(value) for value in (empty.mean("dead"), empty.share("centring"), empty.chance()))
+
+
+def test_a_course_has_a_place_for_every_moment(snapshot: Snapshot) -> None:
+    found = course([snapshot, Snapshot(5, None, None)], lambda one: None if one.channels is None else one.mean("dead"))
+    assert found[0] == pytest.approx(3 / 18)
+    assert np.isnan(found[1])
