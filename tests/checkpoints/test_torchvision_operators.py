@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import importlib
+
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -38,3 +41,14 @@ def test_torchvision_imports_and_its_networks_run() -> None:
     assert torchvision.ops.nms(boxes, torch.tensor([0.5, 0.9, 0.3]), 0.5).tolist() == [1, 2]
     with torch.no_grad():
         assert torchvision.models.resnet18(num_classes=3).eval()(torch.rand(1, 3, 64, 64)).shape == (1, 3)
+
+
+def test_regions_are_cut_out_without_a_compiler_where_operators_do_not_load() -> None:
+    import_torchvision()
+    cutting = importlib.import_module("torchvision.ops.roi_align")
+    if hasattr(torch.ops.torchvision, "roi_align"):
+        pytest.skip("torchvision's own operators are loaded here")
+    assert not hasattr(cutting._roi_align, "__wrapped__")
+    images = torch.arange(16.0).reshape(1, 1, 4, 4)
+    found = cutting.roi_align(images, [torch.tensor([[0.0, 0.0, 4.0, 4.0]])], 2, aligned=True)
+    torch.testing.assert_close(found[0, 0], torch.nn.functional.avg_pool2d(images, 2)[0, 0])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +16,7 @@ from tests.conditioning.example_networks import QUICK, Small, deep, headed, save
 from weightatlas.checkpoints import open_trajectory
 from weightatlas.conditioning import Conditioning, survey
 from weightatlas.errors import MissingDependencyError, SourceError
+from weightatlas.evaluation import open_model
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,13 +25,13 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Conditioning:
     folder = tmp_path_factory.mktemp("run")
-    save_run(folder, {0: Small(), 10: Small(dead=1), 20: Small(dead=2), 30: Small(dead=3)})
+    save_run(folder, {0: Small(), 10: Small(), 20: Small(dead=1), 30: Small(dead=2)})
     return survey(open_trajectory(str(folder)), model=Small(), data=scenes(), moments=3, **QUICK)
 
 
 def test_a_run_is_measured_from_its_first_step_to_its_last(run: Conditioning) -> None:
     assert [one.step for one in run.snapshots] == [0, 20, 30]
-    assert [round(one.mean("dead") * 18) for one in run.snapshots] == [0, 2, 3]
+    assert [one.points[0].dead for one in run.snapshots] == pytest.approx([0, 1 / 6, 2 / 6])
     assert run.last is run.snapshots[-1]
 
 
@@ -64,17 +67,20 @@ def test_a_live_model_does_not_keep_the_weights_of_a_source(tmp_path: Path) -> N
 
 def test_a_broken_checkpoint_is_left_out(tmp_path: Path) -> None:
     save_run(tmp_path, {0: Small(), 10: Small(), 20: Small()})
+    run = open_trajectory(str(tmp_path))
     broken = tmp_path / "step10.safetensors"
     broken.write_bytes(broken.read_bytes()[:-100])
-    found = survey(open_trajectory(str(tmp_path)), model=Small(), data=scenes(), smooth=False, examples=8)
+    found = survey(run, model=Small(), data=scenes(), smooth=False, examples=8)
     assert [one.step for one in found.snapshots] == [0, 20]
     assert any(note.startswith("step 10 is left out: ") for note in found.notes)
 
 
 def test_a_moment_that_diverged_says_so_and_the_others_stand(tmp_path: Path) -> None:
-    diverged = Small()
-    nn.init.constant_(diverged.head.weight, float("nan"))
-    save_run(tmp_path, {0: Small(), 1_000: diverged, 2_000: Small()})
+    diverged, lost = Small(), Small()
+    nn.init.constant_(diverged.conv3.bias, 5.0)
+    nn.init.constant_(diverged.head.weight[0], 3e38)  # logits overflow
+    nn.init.constant_(lost.head.weight, float("nan"))
+    save_run(tmp_path, {0: Small(), 1_000: diverged, 2_000: lost, 3_000: Small()})
     found = survey(open_trajectory(str(tmp_path)), model=Small(), data=scenes(), **QUICK)
     assert [one.smoothness is None for one in found.snapshots] == [False, True, False]
     (note,) = (note for note in found.notes if note.startswith("smoothness not measured"))
@@ -112,7 +118,7 @@ def test_a_network_without_convolution_has_no_terms() -> None:
 
 
 def test_what_gives_no_figure_at_all_is_refused() -> None:
-    with pytest.raises(SourceError, match="Sequential: cannot be run on inputs .* another network"):
+    with pytest.raises(SourceError, match=r"Sequential: cannot be run on inputs .* another network"):
         survey(headed(nn.Conv2d(5, 4, 3), nn.ReLU()), data=scenes(), **QUICK)
     with pytest.raises(SourceError, match="no elementwise nonlinearity"):
         survey(headed(nn.Conv2d(3, 4, 3)), data=scenes(), smooth=False)
@@ -137,21 +143,21 @@ def test_an_eigenvalue_without_curvlinops_is_a_note(monkeypatch: pytest.MonkeyPa
         what = "a Hessian"
         raise MissingDependencyError(what, "curvlinops", "curvature")
 
-    monkeypatch.setattr("weightatlas.conditioning.smoothness.eigenvalues_of", missing)
+    module = import_module("weightatlas.conditioning.smoothness")  # the function of its name hides it
+    monkeypatch.setattr(module, "eigenvalues_of", missing)
     found = survey(Small(), data=scenes(), **{**QUICK, "eigenvalues": 1})
     assert found.rows("steps")[0]["top_eigenvalue"] is None
     assert any("top Hessian eigenvalue not measured: curvlinops" in note for note in found.notes)
 
 
 def test_a_transformer_is_measured() -> None:
-    pytest.importorskip("timm")
-    from weightatlas.evaluation import open_model
-
+    if find_spec("timm") is None:
+        pytest.skip("timm is not installed")
     name = "timm:vit_tiny_patch16_224?pretrained=false&img_size=24&patch_size=8&num_classes=4&depth=1&embed_dim=24"
     found = survey(open_model(name), data=scenes(), **{**QUICK, "eigenvalues": 1})
     assert [(row["function"], row["norm"]) for row in found.rows()] == [("gelu", None)]
     assert found.rows("steps")[0]["gradient_lipschitz"] > 0
-    assert found.chart().to_dict()["layer"]
+    assert any(note.startswith("the top Hessian eigenvalue not measured: derivative") for note in found.notes)
 
 
 def test_the_seed_decides() -> None:

@@ -160,3 +160,31 @@ def test_batches_are_made_outside_of_the_context_that_the_network_runs_in() -> N
 def test_targets_that_are_no_classes_of_the_network_are_refused(targets: torch.Tensor, what: str) -> None:
     with pytest.raises(ClassesError, match=what):
         evaluate(nn.Identity(), [(torch.zeros(2, 3), targets)])
+
+
+def test_every_pixel_counts_as_an_example_of_its_own() -> None:
+    logits, targets = logits_and_targets(classes=7, examples=24)
+    whole = evaluate(nn.Identity(), [(logits, targets)])
+    maps = logits.reshape(2, 4, 3, 7).movedim(3, 1), targets.reshape(2, 4, 3)
+    found = evaluate(nn.Identity(), [maps])
+    assert (found.accuracy, found.top5, found.examples) == (whole.accuracy, whole.top5, 24)
+    assert found.loss == pytest.approx(whole.loss)
+
+
+def test_torchvision_s_networks_of_segmentation_name_their_logits_out() -> None:
+    logits, targets = torch.zeros(2, 5, 4, 3), torch.zeros(2, 4, 3, dtype=torch.int64)
+    assert logits_of({"out": logits, "aux": None}, targets) is logits
+
+
+@pytest.mark.parametrize(
+    ("output", "what"),
+    [
+        (torch.zeros(2, 8, 3, 4), r"a classifier gives logits \(batch, classes, 4, 3\)"),
+        (torch.zeros(2, 8), r"the targets are int64 \[2, 4, 3\]"),
+        (torch.zeros(2, 8, 4), r"the targets are int64 \[2, 4, 3\]"),
+        ({"out": None}, "the targets are"),
+    ],
+)
+def test_logits_that_do_not_fit_a_map_are_refused(output: object, what: str) -> None:
+    with pytest.raises(ClassesError, match=what):
+        logits_of(output, torch.zeros(2, 4, 3, dtype=torch.int64))

@@ -87,8 +87,12 @@ def test_a_mask_may_hold_infinities() -> None:
     check_weights(model, 1, None)
 
 
+def meet_not_a_number() -> None:
+    message = "unit 0 of the weights has NaN"
+    raise NotFiniteError(message)
+
+
 def test_a_layer_that_refuses_what_is_not_finite_ends_the_training_with_advice() -> None:
     said = "at step 3 unit 0 of the weights has NaN; check that the inputs are finite, or lower the learning rate"
     with pytest.raises(DivergedError, match=said), broken_down(2, 4, 1, None):
-        message = "unit 0 of the weights has NaN"
-        raise NotFiniteError(message)
+        meet_not_a_number()

@@ -32,6 +32,7 @@ def import_torchvision() -> None:
     """
     import importlib
     import importlib.util
+    import inspect
     import sys
 
     import torch
@@ -50,6 +51,8 @@ def import_torchvision() -> None:
         _declare_operators(torch)
         importlib.import_module("torchvision")
         sys.modules["torchvision.extension"].__dict__["_has_ops"] = lambda: True
+        align = sys.modules["torchvision.ops.roi_align"].__dict__
+        align["_roi_align"] = inspect.unwrap(align["_roi_align"])  # compiling takes a minute, running milliseconds
 
 
 def _not_installed() -> MissingDependencyError:

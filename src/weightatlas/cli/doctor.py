@@ -25,6 +25,7 @@ PURPOSES: Final = {
     "aiohttp": "checkpoints behind http and https URLs",
     "altair": "charts",
     "cyclopts": "the command line",
+    "curvlinops-for-pytorch": "curvature of a loss",
     "dask": "--backend dask",
     "fsspec": "checkpoints behind URLs",
     "h5py": "HDF5 and Keras checkpoints",

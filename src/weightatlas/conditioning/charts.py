@@ -142,7 +142,7 @@ def positive_chart(survey: Conditioning) -> AnyChart:
 
 
 def positive_rows(survey: Conditioning) -> list[dict[str, Any]]:
-    """Quantiles over the channels of every layer's share of positive values, and the middle one if all were Gaussian."""
+    """Quantiles over the channels of every layer's share of positive values; the middle one if all were Gaussian."""
     points = [one for one in survey.last.measured if one.channels]
     rows = []
     for depth, (one, label) in enumerate(zip(points, axis_names([one.layer for one in points]), strict=True), start=1):

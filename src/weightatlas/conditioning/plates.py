@@ -131,7 +131,10 @@ def _positive(survey: Conditioning) -> Chart:
                 "Share of examples and positions at which a channel is above 0 before its nonlinearity. Dead and "
                 "nearly dead are thresholds of ours."
             ),
-            null="A Gaussian channel of the same mean and deviation has Φ(mean / deviation); the middle one is beside it in the data.",
+            null=(
+                "A Gaussian channel of the same mean and deviation has Φ(mean / deviation); of the middle one it stands "
+                "in the data."
+            ),
         ),
         spec=positive_chart(survey).to_dict(),
         rows=tuple(positive_rows(survey)),

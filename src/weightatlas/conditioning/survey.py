@@ -6,6 +6,7 @@ import copy
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
@@ -23,7 +24,7 @@ from weightatlas.result import Result, Row
 from weightatlas.wording import listed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import altair as alt
     import numpy.typing as npt
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from weightatlas.plate import Plate
 
     Source = Checkpoint | Trajectory | nn.Module | str | os.PathLike[str]
+    _Weights = Checkpoint | nn.Module | str
 
 MOMENTS: Final = 12
 """Checkpoints of a run that are measured: its first, its last and others evenly between."""
@@ -119,7 +121,7 @@ def survey(
     all layers together, both terms of all convolutions together.
 
     What cannot be measured of one moment (a loss that is not finite, a network without a nonlinearity) is said in the
-    notes, and so are checkpoints of a run that cannot be opened.
+    notes, and so are checkpoints of a run that cannot be opened or loaded, NaN weights among them.
 
     Args:
         source: an open checkpoint or run, a live model, or anything `open_checkpoint` takes.
@@ -162,16 +164,19 @@ def survey(
         if smooth
         else None,
     )
-    snapshots, left_out = [], []
+    snapshots: list[Snapshot] = []
+    left_out: dict[str, SourceError] = {}
     chosen = _moments(source, moments)
     for place, (step, weights) in enumerate(chosen):
-        if isinstance(weights, SourceError):
-            left_out.append(f"step {step:,} is left out: {weights.problem}")
-        else:
-            snapshots.append(measure(_network(weights, model), step))
+        try:
+            snapshots.append(measure(_network(weights(), model), step))
+        except SourceError as error:
+            if step is None:
+                raise
+            left_out[f"step {step:,} is left out: {error.problem}"] = error
         progress(place + 1, len(chosen), "" if step is None else f"step {step:,}")
     if not snapshots:
-        raise SourceError(_name(source), "no checkpoint of it can be opened", "see `weightatlas layers` on each")
+        raise next(iter(left_out.values()))
     if all(one.channels is None and one.smoothness is None for one in snapshots):
         problem = snapshots[0].unmeasured or "nothing can be measured"
         raise SourceError(_name(source), problem, "give data that the network takes, or another network")
@@ -184,22 +189,20 @@ def survey(
     )
 
 
-def _moments(source: Source, most: int) -> list[tuple[int | None, Checkpoint | nn.Module | str | SourceError]]:
-    """The steps of a run that are measured with their checkpoints, opened one at a time; or the source alone."""
+def _moments(source: Source, most: int) -> list[tuple[int | None, Callable[[], _Weights]]]:
+    """The steps of a run that are measured with what opens their checkpoints, one at a time; or the source alone."""
     if not isinstance(source, Trajectory):
-        return [(None, source if isinstance(source, Checkpoint | nn.Module) else os.fspath(source))]
-    places = np.unique(np.linspace(0, len(source) - 1, min(most, len(source))).round().astype(int))
-    return [(source.steps[place], _opened(source, int(place))) for place in places.tolist()]
+        weights = source if isinstance(source, Checkpoint | nn.Module) else os.fspath(source)
+        return [(None, lambda: weights)]
+    places = np.unique(np.linspace(0, len(source) - 1, min(most, len(source))).round().astype(int)).tolist()
+    return [(source.steps[place], partial(_checkpoint, source, place)) for place in places]
 
 
-def _opened(run: Trajectory, place: int) -> Checkpoint | SourceError:
-    try:
-        return run[place][1]
-    except SourceError as error:
-        return error
+def _checkpoint(run: Trajectory, place: int) -> Checkpoint:
+    return run[place][1]
 
 
-def _network(weights: Checkpoint | nn.Module | str, model: nn.Module | str | None) -> nn.Module:
+def _network(weights: _Weights, model: nn.Module | str | None) -> nn.Module:
     """The network with its weights; a live one that weights go into is copied."""
     if isinstance(weights, nn.Module):
         return weights

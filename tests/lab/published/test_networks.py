@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import importlib
-import inspect
 from typing import Any
 
 import pytest
@@ -81,10 +79,10 @@ STEPPED = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", STEPPED)
-def test_one_network_of_each_task_is_stepped_on_real_numbers(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_network_of_each_task_is_stepped_on_real_numbers(name: str) -> None:
     recipe, size = open_recipe(name), STEPPED[name]
     model = recipe.build(input_size=size, seed=1)
-    _propose_little(model, monkeypatch)
+    _propose_little(model)
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     batch: Any = recipe.task.example(2 if recipe.conversion.endswith("bcn") else 1, size=size)
     loss = recipe.step(model, recipe.make_optimizer(model), batch)
@@ -99,11 +97,9 @@ def _within_branch(name: str, recipe: PublishedRecipe) -> bool:
     return recipe.name.startswith("imagenet") and "layer" in name and not name.endswith("norm")
 
 
-def _propose_little(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ANN401 - a detector, or not
-    """Few regions, cut out without a compiler, which torchvision calls where its own operators cannot be loaded."""
+def _propose_little(model: Any) -> None:  # noqa: ANN401 - a detector, or not
+    """Few regions."""
     if hasattr(model, "roi_heads"):
-        cutting = importlib.import_module("torchvision.ops.roi_align")
-        monkeypatch.setattr(cutting, "_roi_align", inspect.unwrap(cutting._roi_align))
         model.rpn._post_nms_top_n["training"] = 4
         model.roi_heads.fg_bg_sampler.batch_size_per_image = 4
 
