@@ -27,7 +27,8 @@ class Small(nn.Module):
             self.conv1, self.norm1 = nn.Conv2d(3, 6, 3, stride=4), nn.BatchNorm2d(6)
             self.conv2, self.norm2 = nn.Conv2d(6, 6, 3), nn.GroupNorm(2, 6)
             self.conv3, self.head = nn.Conv2d(6, 6, 1), nn.Linear(6, classes)
-        nn.init.constant_(self.norm1.bias[:dead], -1e4)
+            self.conv3.bias = nn.Parameter(torch.full((6,), 0.5))  # so that none is dead by chance
+        nn.init.constant_(self.norm1.bias[:dead], -10)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         first = torch.relu(self.norm1(self.conv1(images)))
@@ -38,13 +39,18 @@ class Small(nn.Module):
 
 def deep(layers: int) -> nn.Sequential:
     """So many convolutions, each with its batch norm and its nonlinearity."""
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(0)
         stages = [
             (nn.Conv2d(3 if not place else 2, 2, 1, stride=1 if place else 6), nn.BatchNorm2d(2), nn.ReLU())
             for place in range(layers)
         ]
         end = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, CLASSES))
+        for convolution, norm, _ in stages:
+            nn.init.dirac_(convolution.weight).add_(
+                0.1 * torch.randn(convolution.weight.shape)
+            )  # lets gradients through
+            nn.init.constant_(norm.bias, 0.1)
         return nn.Sequential(*(layer for stage in stages for layer in stage), *end)
 
 

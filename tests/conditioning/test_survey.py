@@ -77,8 +77,8 @@ def test_a_broken_checkpoint_is_left_out(tmp_path: Path) -> None:
 
 def test_a_moment_that_diverged_says_so_and_the_others_stand(tmp_path: Path) -> None:
     diverged, lost = Small(), Small()
-    nn.init.constant_(diverged.conv3.bias, 5.0)
-    nn.init.constant_(diverged.head.weight[0], 3e38)  # logits overflow
+    nn.init.constant_(diverged.norm2.weight, 1e30)
+    nn.init.constant_(diverged.head.weight[0], 1e30)  # logits overflow
     nn.init.constant_(lost.head.weight, float("nan"))
     save_run(tmp_path, {0: Small(), 1_000: diverged, 2_000: lost, 3_000: Small()})
     found = survey(open_trajectory(str(tmp_path)), model=Small(), data=scenes(), **QUICK)

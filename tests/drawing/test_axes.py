@@ -3,13 +3,26 @@ from __future__ import annotations
 import itertools
 import json
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weightatlas.drawing.axes import LogRange, axis_names, round_ticks, spread, step_axis, whole_ticks
+from weightatlas.drawing.axes import (
+    NAMES_UP_TO,
+    LogRange,
+    axis_names,
+    depth_axis,
+    inline,
+    names_axis,
+    round_ticks,
+    series,
+    spread,
+    step_axis,
+    whole_ticks,
+)
 
 positive = st.floats(1e-12, 1e6)
 
@@ -78,3 +91,38 @@ def test_labels_with_room_stay_where_they_are() -> None:
 )
 def test_names_lose_what_they_share(names: list[str], short: list[str]) -> None:
     assert axis_names(names) == short
+
+
+@pytest.mark.parametrize(
+    ("layers", "names", "field"),
+    [(1, True, "label"), (NAMES_UP_TO, True, "label"), (NAMES_UP_TO + 1, True, "depth"), (3, False, "depth")],
+)
+def test_layers_are_named_where_there_is_room(layers: int, names: bool, field: str) -> None:
+    axis: Any = depth_axis(layers, names=names).to_dict()
+    assert axis["field"] == field
+
+
+def test_layers_stay_in_the_order_of_the_network() -> None:
+    axis: Any = depth_axis(2, field="name", order="place").to_dict()
+    assert (axis["field"], axis["type"], axis["sort"]["field"]) == ("name", "nominal", "place")
+
+
+def test_rows_are_named_by_their_numbers_whatever_is_in_a_name() -> None:
+    names = ["plain", 'a "quoted" one', "c\\d"]
+    axis = names_axis(names).to_dict()
+    assert axis["values"] == [0, 1, 2]
+    assert json.loads(axis["labelExpr"].removesuffix("[datum.value]")) == names
+    assert names_axis(names, shown=[0, 2]).to_dict()["values"] == [0, 2]
+
+
+def test_a_series_holds_its_steps_once() -> None:
+    spec = series([{"layer": name, "ratio": [0.1, 0.2, 0.3]} for name in "ab"], [5, 10, 4711]).mark_line().to_dict()
+    assert json.dumps(spec).count("4711") == 1
+    (rows,) = spec["datasets"].values()
+    assert rows[1] == {"layer": "b", "ratio": [0.1, 0.2, 0.3], "column": [0, 1, 2]}
+    assert spec["transform"][0]["flatten"] == ["column", "ratio"]
+
+
+def test_rows_stand_in_the_specification() -> None:
+    rows: list[dict[str, Any]] = [{"a": 1}, {"a": None}]
+    assert list(inline(iter(rows)).mark_point().to_dict()["datasets"].values()) == [rows]

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from tests.lab.small_runs import CPU, convolutional, equal, images, perceptron, points, seeded, weight, with_auxiliary
-from weightatlas.data import ResidentFeed
+from weightatlas.data import Augmentation, ResidentFeed, SceneFeed, Scenes
 from weightatlas.data.examples import held_in_memory
 from weightatlas.errors import SourceError
 from weightatlas.evaluation.scoring import ClassesError, evaluate
@@ -21,6 +21,7 @@ from weightatlas.lab.devices import open_fabric
 from weightatlas.lab.optimisation import make_optimizer, rates, set_rates
 from weightatlas.lab.training import Log, evaluate_together
 from weightatlas.nn import LanguageModel
+from weightatlas.nn.segmentation import Segmenter
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -211,6 +212,26 @@ def test_a_network_that_answers_at_every_position_trains_on_the_mean_over_all() 
     assert training.score is not None
     assert training.score.examples == 40 * 6
     assert training.score.accuracy == 1
+
+
+def test_a_network_that_answers_at_every_pixel_trains_on_the_mean_over_all() -> None:
+    ours, theirs = (Segmenter(width=0.125, seed=1) for _ in range(2))
+    recipe = Recipe(steps=3, batch_size=4, accumulate=2, optimizer="sgd", learning_rate=0.1)
+    masks = SceneFeed(Scenes("mask", size=12, batch=4, steps=2), augmentation=Augmentation(flip=True))
+    training = train(ours, masks, recipe, devices=CPU, held_out=masks)
+    made = make_optimizer(theirs.parameters(), recipe)
+    for step in range(3):
+        inputs, targets = masks.batch(step * 4, 4)
+        made.zero_grad()
+        parts = zip(inputs.split(2), targets.split(2), strict=True)
+        losses = [functional.cross_entropy(theirs(images), answers) / 2 for images, answers in parts]
+        assert training.losses[step] == pytest.approx(float(sum(loss.detach() for loss in losses)), rel=1e-5)
+        for loss in losses:
+            loss.backward()  # type: ignore[no-untyped-call]
+        set_rates(made, rates(recipe, step, 3))
+        made.step()
+    assert training.score is not None
+    assert training.score.examples == 8 * 12 * 12
 
 
 def test_losses_are_whole_without_a_folder_too_and_the_model_ends_in_evaluation_mode() -> None:

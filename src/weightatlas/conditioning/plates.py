@@ -132,8 +132,8 @@ def _positive(survey: Conditioning) -> Chart:
                 "nearly dead are thresholds of ours."
             ),
             null=(
-                "A Gaussian channel of the same mean and deviation has Φ(mean / deviation); of the middle one it stands "
-                "in the data."
+                "A Gaussian channel of the same mean and deviation has Φ(mean / deviation); that of the middle one "
+                "stands in the data."
             ),
         ),
         spec=positive_chart(survey).to_dict(),

@@ -37,5 +37,6 @@ def test_chance_is_relative_as_the_figure_is() -> None:
 
 
 def test_what_is_unknown_is_not_drawn() -> None:
-    panel = course_chart(over_a_run()).to_dict()["vconcat"][0]["hconcat"][0]
-    assert [row["step"] for row in panel["layer"][0]["data"]["values"]] == [0, 900]
+    drawn = course_chart(over_a_run()).to_dict()["datasets"]
+    assert drawn
+    assert all([row["step"] for row in rows] == [0, 900] for rows in drawn.values())

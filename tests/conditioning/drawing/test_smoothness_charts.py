@@ -30,9 +30,10 @@ def test_each_convolution_has_both_terms_in_their_order() -> None:
 
 @pytest.mark.parametrize("layers", [1, 100])
 def test_bars_become_thin_before_they_overlap(layers: int) -> None:
-    bars, chance = terms_chart(layered(layers)).to_dict()["layer"]
+    spec = terms_chart(layered(layers)).to_dict()
+    bars, chance = spec["layer"]
     assert bars["mark"]["size"] == (16 if layers == 1 else pytest.approx(4.2))
-    assert len(chance["data"]["values"]) == layers
+    assert len(spec["datasets"][chance["data"]["name"]]) == layers
 
 
 def test_walks_begin_where_the_network_is() -> None:

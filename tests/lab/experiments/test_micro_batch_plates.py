@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -9,9 +10,13 @@ from weightatlas.atlas import write_atlas
 from weightatlas.lab.experiments.micro_batch import cifar10_small
 from weightatlas.lab.experiments.micro_batch_charts import course_chart, course_rows, panel, score_rows, scores_chart
 from weightatlas.lab.experiments.micro_batch_findings import micro_batch_findings
-from weightatlas.lab.experiments.micro_batch_result import MicroBatchResult
 from weightatlas.lab.experiments.micro_batch_variants import DISTANCES, SMOOTHNESS
 from weightatlas.plate import Chart, Finding, Subject, Table
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from weightatlas.lab.experiments.micro_batch_result import MicroBatchResult
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +64,7 @@ def test_scores_are_drawn_seed_by_seed_beside_their_interval(quick: MicroBatchRe
     assert {row["panel"] for row in rows} == {panel(task, batch) for task in ("classes", "masks") for batch in (16, 1)}
     assert all(row["low"] < row["mean"] < row["high"] for row in rows)
     spec = json.dumps(scores_chart(quick).to_dict())
-    assert json.dumps(sorted(SCORES)[0]) in spec
+    assert json.dumps(min(SCORES)) in spec
     assert quick.chart().to_dict()["hconcat"]
 
 
@@ -74,7 +79,7 @@ def test_the_course_is_the_mean_of_the_seeds_at_each_checkpoint(quick: MicroBatc
     assert len(course_chart(quick, DISTANCES).to_dict()["vconcat"]) == len(DISTANCES)
 
 
-def test_the_atlas_holds_it(quick: MicroBatchResult, tmp_path: object) -> None:
-    page = write_atlas([quick], f"{tmp_path}/atlas.html", title="Micro-batch training")
+def test_the_atlas_holds_it(quick: MicroBatchResult, tmp_path: Path) -> None:
+    page = write_atlas([quick], tmp_path / "atlas.html", title="Micro-batch training")
     text = page.read_text(encoding="utf-8")
     assert "From best to worst, in batches of 1" in text

@@ -36,7 +36,7 @@ def test_all_see_as_many_images_and_learning_rates_shrink_with_the_batch() -> No
 def test_methods_differ_in_nothing_but_their_conversion() -> None:
     for batch in PART.batches:
         made = {method: configured(PART, method, batch, 0.1) for method in ALL}
-        bare = {replace(one, model="") for one in made.values()}
+        bare = {replace(one, model="one") for one in made.values()}
         assert len(bare) == 1
         for method, one in made.items():
             recipe = recipe_of(method, batch)

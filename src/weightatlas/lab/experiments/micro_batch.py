@@ -13,6 +13,7 @@ from weightatlas.lab.experiments import micro_batch_rates
 from weightatlas.lab.experiments.change_data import data_sets
 from weightatlas.lab.experiments.experiment import Experiment, Variant
 from weightatlas.lab.experiments.micro_batch_measures import MEASURES, measure_micro_batch, measure_score
+from weightatlas.lab.experiments.micro_batch_published import coco, imagenet, something, voc
 from weightatlas.lab.experiments.micro_batch_result import MicroBatchResult
 from weightatlas.lab.experiments.micro_batch_variants import Part, of_part, of_rates
 from weightatlas.lab.experiments.weight_change import with_options
@@ -104,6 +105,10 @@ PRESETS: Final[MappingProxyType[str, Callable[..., Experiment]]] = MappingProxyT
         "cifar10-small-rates": cifar10_small_rates,
         "cifar10": cifar10,
         "cifar10-rates": cifar10_rates,
+        "imagenet": imagenet,
+        "coco": coco,
+        "voc": voc,
+        "something": something,
     }
 )
 

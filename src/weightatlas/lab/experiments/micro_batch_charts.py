@@ -65,7 +65,7 @@ def scores_chart(result: MicroBatchResult) -> alt.FacetChart:
     """The score of every method: a panel a task and batch size, a dot a seed, a line the interval of the mean."""
     rows = score_rows(result)
     panels = list(dict.fromkeys(row["panel"] for row in rows))
-    methods = [method for method in ALL if any(row["method"] == method for row in rows)]
+    methods = _methods(rows)
     base = alt.Chart().encode(
         y=alt.Y("method:N", sort=methods, title=None, axis=alt.Axis(ticks=False, domain=False, grid=False))
     )
@@ -87,6 +87,12 @@ def scores_chart(result: MicroBatchResult) -> alt.FacetChart:
         facet=alt.Facet("panel:N", title=None, sort=panels), columns=2, data=alt.InlineData(values=rows)
     )
     return faceted
+
+
+def _methods(rows: Sequence[Row]) -> list[str]:
+    """The methods of some rows, the known ones in their order, then those that a preset adds."""
+    there = dict.fromkeys(row["method"] for row in rows)
+    return [*(method for method in ALL if method in there), *(method for method in there if method not in ALL)]
 
 
 def course_rows(result: MicroBatchResult, measures: Sequence[str]) -> list[Row]:
@@ -116,7 +122,7 @@ def course_rows(result: MicroBatchResult, measures: Sequence[str]) -> list[Row]:
 def course_chart(result: MicroBatchResult, measures: Sequence[str]) -> alt.VConcatChart:
     """Measures over training: a row of panels a measure, a panel a task and batch size, a line a method."""
     rows = course_rows(result, measures)
-    methods = [method for method in ALL if any(row["method"] == method for row in rows)]
+    methods = _methods(rows)
     colours = alt.Scale(domain=methods, range=list(palette.CATEGORIES[: len(methods)]))
     charts = []
     for measure in measures:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from weightatlas.lab.experiments.effects import mean_interval
 from weightatlas.lab.experiments.micro_batch_course import COURSE
 from weightatlas.lab.experiments.micro_batch_measures import MEASURES
+from weightatlas.lab.experiments.micro_batch_paper import PUBLISHED_COLUMNS, PUBLISHED_SHOWN, published_rows
 from weightatlas.lab.experiments.micro_batch_variants import method_of
 from weightatlas.lab.experiments.result import ExperimentResult, Shown, experiment_tables
 from weightatlas.result import Row, plain
@@ -49,26 +50,33 @@ OF_A_RUN: Final[Shown] = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MicroBatchResult(ExperimentResult):
-    """The micro-batch experiment; beside the tables of every experiment it has two.
+    """The micro-batch experiment; beside the tables of every experiment it has three.
 
-    A row of "methods" is a method at a batch size, the best of each first; of "course", a kept checkpoint of a run.
+    A row of "methods" is a method at a batch size, the best of each first; of "course", a kept checkpoint of a run; of
+    "published", a figure that was published of a variant's recipe, beside its runs here.
     """
 
     tables: ClassVar[Mapping[str, tuple[str, ...]]] = {
         **experiment_tables(MEASURES),
         "methods": METHODS,
         "course": COURSES,
+        "published": PUBLISHED_COLUMNS,
     }
 
     terminal: ClassVar[Mapping[str, Shown]] = {
         **ExperimentResult.terminal,
         "runs": (("variant", "variant"), ("seed", "seed"), *OF_A_RUN),
         "variants": (("variant", "variant"), ("seeds", "seeds"), *OF_A_RUN),
+        "published": PUBLISHED_SHOWN,
     }
 
     def rows(self, table: str | None = None) -> list[Row]:
-        """Rows of "runs", "variants", "effects", "methods" or "course"."""
-        make: dict[str, Callable[[], Iterator[Row]]] = {"methods": self._methods, "course": self._course}
+        """Rows of "runs", "variants", "effects", "methods", "course" or "published"."""
+        make: dict[str, Callable[[], Iterator[Row]]] = {
+            "methods": self._methods,
+            "course": self._course,
+            "published": lambda: published_rows(self),
+        }
         if table not in make:
             return ExperimentResult.rows(self, table)
         return [{column: plain(row.get(column)) for column in self.tables[table]} for row in make[table]()]
