@@ -86,6 +86,7 @@ def test_a_checkpoint_is_loaded_before(tmp_path: Path, capsys: pytest.CaptureFix
         ([MODEL, "ws+gn", "--output", "page.html"], 2, "page.html"),
         ([MODEL, "ws+gn", "--checkpoint", "none.safetensors"], 1, "none.safetensors"),
         (["nonsense", "ws+gn"], 1, "nonsense"),
+        (["no.such:network", "nonsense"], 2, "no recipe 'nonsense'"),
         (["torch.nn:Identity", "ws+gn"], 1, "nothing in it becomes ws+gn"),
     ],
 )

@@ -47,6 +47,21 @@ def test_where_there_is_no_distance_few_are_found(shared: float) -> None:
         )
 
 
+@pytest.mark.parametrize("batches", [2, 4, 8])
+def test_with_few_batches_no_more_are_found(batches: int) -> None:
+    """The channels have all in common, the hardest case: a bootstrap alone finds 40 % at two, 10 % at eight."""
+    generator = np.random.default_rng(6)
+    found = []
+    for _ in range(RUNS):
+        sums = ChannelMoments(by_batch=True)
+        for _ in range(batches):
+            values = generator.standard_normal((16, 1)).repeat(12, axis=1)
+            sums.add(torch.from_numpy(values), axis=1, examples=16)
+        found.append(distances(sums.moments(), resamples=199))
+    for part in range(2):
+        assert sum(one[part].p_value <= 0.05 for one in found) <= 20, "10 are expected, more than 20 once in 1,000"
+
+
 @pytest.mark.parametrize(("mean", "std", "shared"), [(0.3, 1.3, 0.0), (0.3, 0.7, 0.3), (-1.0, 1.0, 0.0)])
 def test_planted_distances_are_found_and_lie_in_their_intervals(mean: float, std: float, shared: float) -> None:
     found = many(2, mean=mean, std=std, shared=shared)

@@ -339,3 +339,13 @@ def test_batch_norm_of_a_trained_resnet_does_most_of_what_centring_would(referen
     )
     assert constant > 3 * own
     assert {each.terms.layer.centring_p for each in evaluated.terms if each.terms and each.terms.layer} == {1 / 20}
+
+
+def test_an_exported_graph_is_measured_in_the_mode_of_its_export() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3)).eval()
+    batch = torch.randn(4, 3, 6, 6, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 2, 0])
+    graph = torch.export.export(model, (batch[0],)).module()
+    options: dict[str, Any] = {"steps": 2, "draws": 1, "eigenvalues": 0}
+    given, expected = (smoothness(network, [batch], **options) for network in (graph, model))
+    assert given.loss == pytest.approx(expected.loss, rel=1e-5)
+    assert given.gradient_lipschitz == pytest.approx(expected.gradient_lipschitz, rel=1e-3)

@@ -52,11 +52,11 @@ def test_means_count_channels(snapshot: Snapshot) -> None:
 
 
 def test_shares_are_of_the_whole_squared_gradient(snapshot: Snapshot) -> None:
-    layers = [one.terms.layer for one in snapshot.terms if one.terms is not None and one.terms.layer is not None]
-    whole = sum(one.before**2 for one in layers)
-    assert snapshot.share("scaling") == pytest.approx(sum(one.scaling * one.before**2 for one in layers) / whole)
-    assert snapshot.chance() == pytest.approx(sum(one.null * one.before**2 for one in layers) / whole)
-    assert 0 < snapshot.share("centring") + snapshot.share("scaling") < 1
+    found = [one.terms for one in snapshot.terms if one.terms is not None]
+    whole, left = (sum((getattr(one, name) ** 2).sum() for one in found) for name in ("before", "after"))
+    assert snapshot.share("centring") + snapshot.share("scaling") == pytest.approx(1 - left / whole)
+    assert snapshot.chance() == pytest.approx(sum(one.null * (one.before**2).sum() for one in found) / whole)
+    assert snapshot.share("centring") > 0 < snapshot.share("scaling")
 
 
 def test_an_empty_moment_has_no_figures() -> None:

@@ -60,6 +60,16 @@ def at_parameter(found: UsedWeight) -> torch.Tensor:
     return torch.autograd.grad(standardized, leaf, found.gradient)[0]
 
 
+def transformers_layer() -> nn.Module:
+    from weightatlas.checkpoints.torchvision_operators import import_torchvision
+
+    import_torchvision()
+    from transformers.models.bit.modeling_bit import WeightStandardizedConv2d
+
+    made: nn.Module = WeightStandardizedConv2d(4, 6, 3)  # type: ignore[no-untyped-call]
+    return made
+
+
 STANDARDIZED = {
     "timm": lambda: WSConv2d(4, 6, 3),
     "qiao2019": lambda: WSConv2d(4, 6, 3, how="qiao2019", groups=2),
@@ -72,6 +82,7 @@ STANDARDIZED = {
     "timm's own": lambda: timm_layer("StdConv2d"),
     "timm's own, same padding": lambda: timm_layer("StdConv2dSame"),
     "timm's own with gain": lambda: timm_layer("ScaledStdConv2d"),
+    "transformers' own": transformers_layer,
 }
 
 

@@ -20,6 +20,7 @@ from weightatlas.conditioning.tables import COLUMNS as CONDITIONING_COLUMNS
 from weightatlas.lab.experiments.banding_result import BandingExperimentResult
 from weightatlas.lab.experiments.branch_result import BranchExperimentResult
 from weightatlas.lab.experiments.change_result import ChangeExperimentResult
+from weightatlas.lab.experiments.micro_batch_result import MicroBatchResult
 from weightatlas.nn import Conversion
 from weightatlas.result import columns_with_source
 
@@ -44,6 +45,7 @@ TABLES = {
             ("weight-banding", BandingExperimentResult),
             ("branch-specialization", BranchExperimentResult),
             ("weight-change", ChangeExperimentResult),
+            ("micro-batch", MicroBatchResult),
         )
         for name, columns in kind.tables.items()
         if name not in ("variants", "effects")

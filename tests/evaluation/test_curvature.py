@@ -46,7 +46,7 @@ def network(norm: str) -> nn.Sequential:
         norms = {"batch": nn.BatchNorm2d(4), "group": nn.GroupNorm(2, 4), "none": nn.Identity()}
         convolution = WSConv2d if norm == "group" else nn.Conv2d
         return nn.Sequential(
-            convolution(2, 4, 3), norms[norm], nn.Softplus(), nn.Flatten(), nn.Linear(4 * 9, 3, bias=False)
+            convolution(2, 4, 3), norms[norm], nn.Softplus(), nn.Flatten(), nn.Linear(4 * 4, 3, bias=False)
         ).double()
 
 
@@ -54,7 +54,7 @@ def batches(*sizes: int) -> list[Batch]:
     generator = torch.Generator().manual_seed(1)
     return [
         (
-            torch.randn(size, 2, 5, 5, generator=generator, dtype=torch.float64),
+            torch.randn(size, 2, 4, 4, generator=generator, dtype=torch.float64),
             torch.randint(3, (size,), generator=generator),
         )
         for size in sizes

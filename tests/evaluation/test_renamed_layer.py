@@ -18,7 +18,7 @@ def network(head: str, *, units: int = 3, bias: bool = True) -> nn.Sequential:
 def test_a_classifier_of_another_name_is_loaded_and_said() -> None:
     saved, model = network("linear"), network("fc")
     report = load_checkpoint(model, saved)
-    assert torch.equal(model.get_submodule("fc").weight, saved.get_submodule("linear").weight)
+    assert torch.equal(model.get_parameter("fc.weight"), saved.get_parameter("linear.weight"))
     assert report.complete
     assert "'linear' was taken for 'fc'" in report.notes
 

@@ -52,10 +52,10 @@ def test_it_runs_in_evaluation_mode_without_gradients_and_puts_the_mode_back(*, 
             seen.append((self.training, torch.is_grad_enabled()))
             return super().forward(inputs)
 
-    model = Watched(3, 2).train(training)
+    model = nn.Sequential(nn.BatchNorm1d(3).eval(), Watched(3, 2).train(training))
     evaluate(model, [(torch.zeros(4, 3), torch.zeros(4, dtype=torch.int64))])
     assert seen == [(False, False)]
-    assert model.training is training
+    assert [model.training, *(module.training for module in model)] == [True, False, training]
 
 
 def test_the_mode_is_put_back_after_an_error_too() -> None:

@@ -223,7 +223,7 @@ def test_a_network_that_answers_at_every_pixel_trains_on_the_mean_over_all() -> 
     for step in range(3):
         inputs, targets = masks.batch(step * 4, 4)
         made.zero_grad()
-        parts = zip(inputs.split(2), targets.split(2), strict=True)
+        parts = zip(torch.split(inputs, 2), torch.split(targets, 2), strict=True)
         losses = [functional.cross_entropy(theirs(images), answers) / 2 for images, answers in parts]
         assert training.losses[step] == pytest.approx(float(sum(loss.detach() for loss in losses)), rel=1e-5)
         for loss in losses:

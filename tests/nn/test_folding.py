@@ -12,6 +12,7 @@ from weightatlas.checkpoints.zoo import zoo_model
 from weightatlas.nn.conversion.weight_replacement import is_standardized
 from weightatlas.nn.convert import convert
 from weightatlas.nn.folding import fold
+from weightatlas.nn.ws_conv import WSConv2d
 from weightatlas.nn.ws_parametrization import standardized_parametrization
 
 if TYPE_CHECKING:
@@ -150,6 +151,63 @@ def test_a_frozen_batch_norm_is_folded_in_any_mode() -> None:
     assert type(parts(folding.model)[1]) is nn.Identity
     values = values_of((2, 3, 5, 5))
     assert torch.allclose(folding.model(values), model(values), atol=1e-5)
+
+
+def test_layers_that_share_their_weights_fold_each_with_its_own_norm() -> None:
+    first, second = nn.Conv2d(4, 4, 3, bias=False), nn.Conv2d(4, 4, 3, bias=False)
+    second.weight = first.weight
+    model = with_estimates(nn.Sequential(first, nn.BatchNorm2d(4), nn.Tanh(), second, nn.BatchNorm2d(4))).eval()
+    values = values_of((2, 4, 7, 7))
+    assert torch.allclose(fold(model).model(values), model(values), atol=1e-5)
+
+
+def test_what_a_convolution_gives_counts_as_taken_where_the_answer_is_an_object_that_holds_it() -> None:
+    class Answer:
+        def __init__(self, last: Tensor, before: Tensor) -> None:
+            self.last, self.parts = last, [before]
+
+    class Both(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+
+        def forward(self, inputs: Tensor) -> Answer:
+            before = self.conv(inputs)
+            return Answer(self.norm(before), before)
+
+    model = with_estimates(Both()).eval()
+    values = values_of((2, 3, 5, 5))
+    folding = fold(model)
+    assert torch.equal(folding.model(values).parts[0], model(values).parts[0])
+    assert "other takers" in str(entries(folding)["norm"].skipped)
+
+
+def test_other_parametrisations_of_standardised_weights_are_gone_with_them() -> None:
+    model = nn.Sequential(nn.utils.parametrizations.spectral_norm(WSConv2d(3, 8, 3)), nn.BatchNorm2d(8)).eval()
+    folded = fold(model).model
+    assert sorted(folded.state_dict()) == ["0.bias", "0.weight"]
+    values = values_of((2, 3, 5, 5))
+    assert torch.allclose(folded(values), model(values), atol=1e-5)
+
+
+def test_a_frozen_norm_that_keeps_its_epsilon_to_itself_is_folded_with_it() -> None:
+    """As those of DETR in transformers."""
+
+    class OwnFrozenBatchNorm2d(nn.Module):
+        def __init__(self, channels: int) -> None:
+            super().__init__()
+            for name, value in (("weight", 2.0), ("bias", 1.0), ("running_mean", 0.5), ("running_var", 1e-4)):
+                self.register_buffer(name, torch.full((channels,), value))
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            weight, bias, mean, variance = (part.view(1, -1, 1, 1) for part in self.buffers())
+            return (inputs - mean) * (variance + 1e-5).rsqrt() * weight + bias
+
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), OwnFrozenBatchNorm2d(8)).double().eval()
+    folding = fold(model)
+    assert type(parts(folding.model)[1]) is nn.Identity
+    values = values_of((2, 3, 5, 5), torch.float64)
+    assert torch.allclose(folding.model(values), model(values), rtol=1e-9)
 
 
 @pytest.mark.parametrize("recipe", [None, "ws+bcn"])

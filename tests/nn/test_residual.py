@@ -139,7 +139,7 @@ def test_two_tasks_start_from_the_same_weights_but_for_the_classifier() -> None:
 
 
 def test_bad_options_are_refused() -> None:
-    with pytest.raises(ValueError, match="depth must be one of 18, 20, 34, 50, 56, 110, 152, not 19"):
+    with pytest.raises(ValueError, match="depth must be one of 8, 14, 18, 20, 34, 50, 56, 110, 152, not 19"):
         ResidualNetwork(19)
     with pytest.raises(ValueError, match="width must be above 0"):
         ResidualNetwork(18, width=0)

@@ -34,7 +34,7 @@ def test_it_can_be_converted_by_name(recipe: str) -> None:
 
 def test_blocks_and_width_count() -> None:
     def size(**options: float) -> int:
-        return sum(parameter.numel() for parameter in Segmenter(**options).parameters())  # type: ignore[arg-type]
+        return sum(parameter.numel() for parameter in Segmenter(**options).parameters())  # type: ignore[arg-type,misc]
 
     assert size(width=0.5) < size(width=1) < size(width=1, blocks=2)
 

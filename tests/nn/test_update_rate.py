@@ -70,6 +70,20 @@ def test_the_highest_learning_rate_may_be_yet_to_come() -> None:
     assert rates(model)[0] == 0.2, "never above the rate asked for"
 
 
+def test_a_schedule_that_begins_low_is_followed_to_its_top() -> None:
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1.0, total_steps=20)
+    follow_learning_rate(model, optimizer, rate=0.2)
+    seen = []
+    for _ in range(19):
+        optimizer.step()
+        seen.append((rates(model)[0], round(0.2 * optimizer.param_groups[0]["lr"], 6)))
+        scheduler.step()
+    assert all(followed == proportional for followed, proportional in seen)
+    assert max(seen)[0] == 0.2
+
+
 def test_a_highest_learning_rate_of_nothing_is_refused() -> None:
     model = network()
     with pytest.raises(ValueError, match="highest must be"):

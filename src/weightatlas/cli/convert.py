@@ -11,7 +11,6 @@ from weightatlas.cli.options import AT_LEAST_ONE, FormatOption, Output, Seed
 from weightatlas.cli.printing import check_output, print_results
 from weightatlas.cli.reporting import UsageError, report
 from weightatlas.cli.terminal import TerminalColumn
-from weightatlas.errors import WeightatlasError
 
 if TYPE_CHECKING:
     from weightatlas.nn import Conversion, Folding
@@ -73,19 +72,22 @@ def convert(
     from weightatlas.evaluation.saving import save_weights
     from weightatlas.nn import convert as converted
     from weightatlas.nn import fold
+    from weightatlas.nn.conversion.recipes import parse_recipe
+    from weightatlas.nn.standardization import find_standardization
 
-    network = open_model(model, checkpoint=checkpoint, seed=seed)
-    done: Conversion | Folding
     try:
-        if recipe == FOLD:
-            done = fold(network)
-        else:
-            options: dict[str, Any] = {"groups": groups, "depthwise": depthwise, "standardized": standardized}
-            done = converted(network, recipe, how=how, in_place=True, **options)
-    except WeightatlasError:
-        raise
+        find_standardization(how)
+        if recipe != FOLD:
+            parse_recipe(recipe)
     except ValueError as error:
         raise UsageError(str(error)) from error
+    network = open_model(model, checkpoint=checkpoint, seed=seed)
+    done: Conversion | Folding
+    if recipe == FOLD:
+        done = fold(network)
+    else:
+        options: dict[str, Any] = {"groups": groups, "depthwise": depthwise, "standardized": standardized}
+        done = converted(network, recipe, how=how, in_place=True, **options)
     report(done.summary)
     if done.stopped:
         report(f"{model}: some pairs are known from the order of the modules only: {done.stopped}")

@@ -62,12 +62,14 @@ def experiment(
     why, and the rest is done.
 
     Args:
-        name: The experiment: weight-banding, weight-change or branch-specialization.
+        name: The experiment: weight-banding, weight-change, branch-specialization or micro-batch.
         preset: Its scale: quick (built-in data, minutes on two cores; taken if left out), cifar10-small (two cores),
-            cifar10 of weight-banding and branch-specialization and cifar of weight-change (one GPU), or paper (GPUs).
-        data: What to train on, where the preset does not bring its own. For weight-banding and branch-specialization
-            cifar10:PATH or a folder of images. For weight-change cifar10:PATH,cifar100:PATH, with svhn:PATH for its
-            paper preset, or a folder that holds cifar10, cifar100 and svhn.
+            cifar10 of weight-banding, branch-specialization and micro-batch and cifar of weight-change (one GPU), or
+            paper (GPUs). Of micro-batch there is no paper but imagenet, voc and something (GPUs), and quick-rates,
+            cifar10-small-rates and cifar10-rates: what learning rates are chosen from.
+        data: What to train on, where the preset does not bring its own. For weight-banding, branch-specialization and
+            micro-batch cifar10:PATH or a folder of images. For weight-change cifar10:PATH,cifar100:PATH, with svhn:PATH
+            for its paper preset, or a folder that holds cifar10, cifar100 and svhn.
         variants: Run these only, and what they are compared with; several names may follow.
         seeds: Instead of the preset's; several numbers may follow.
         steps: Updates of every run, instead of the preset's number: a dry run.
@@ -78,7 +80,8 @@ def experiment(
         backend: What runs them: processes (loky), Dask or Ray.
         devices: Processes that train one network together, one a GPU; runs then go one after another.
         table: Which rows to print: runs, variants or effects; of weight-banding also profiles, of weight-change also
-            accuracies, layers or thirds; of branch-specialization also branches, onset, twins, recurrence or blocks.
+            accuracies, layers or thirds; of branch-specialization also branches, onset, twins, recurrence or blocks; of
+            micro-batch also methods, course or published.
         atlas: The page to write; atlas.html in the folder if left out.
     """
     check_output(output, format_, sources=1, pictures=True)

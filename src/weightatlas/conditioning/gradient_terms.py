@@ -137,7 +137,8 @@ def gradient_terms(
     **Null.** A gradient of random direction has the share 1 / I along one direction on average, Beta(1/2, (I-1)/2)
     distributed, and Beta(1, (I-2)/2) along both. A layer's share is the mean of its units' with weights
     \(|g|^2\); its p-value is by simulation of those laws. A share that is far *below* the null has a p-value near 1:
-    batch normalisation right behind makes `scaling` 0, for the loss then does not depend on the scale of a unit.
+    batch normalisation right behind, by the statistics of its batch, makes `scaling` 0, for the loss then does not
+    depend on the scale of a unit; by running estimates, as in evaluation mode, it does.
 
     Args:
         weight: W, with an axis of units; any real dtype, computed in float64.

@@ -155,7 +155,7 @@ def _terms(survey: Conditioning) -> Chart:
             method=(
                 "⟨1, g⟩² / (I |g|²) and ⟨Ŵ, g⟩² / (I |g|²), g the gradient with respect to the standardised weights Ŵ "
                 "of a unit with I of them; squared lengths summed over units. Of standardised weights behind a batch "
-                "norm the second is 0: the norm forgets a unit's scale."
+                "norm by the statistics of its batch, in training mode, the second is 0: it forgets a unit's scale."
             ),
             null="A gradient in a random direction has 1 / I along each; the tick is at 2 / I.",
         ),

@@ -71,13 +71,13 @@ class Snapshot:
 
     def share(self, term: str) -> float:
         """The share of the whole squared gradient that a term takes away, over all measured layers; NaN without any."""
-        layers = [one.terms.layer for one in self.terms if one.terms is not None and one.terms.layer is not None]
-        return _average((getattr(layer, term), layer.before**2) for layer in layers)
+        found = [one.terms for one in self.terms if one.terms is not None]
+        return _average(pair for one in found for pair in zip(getattr(one, term), one.before**2, strict=True))
 
     def chance(self) -> float:
         """The same of gradients in random directions, for either term."""
-        layers = [one.terms.layer for one in self.terms if one.terms is not None and one.terms.layer is not None]
-        return _average((layer.null, layer.before**2) for layer in layers)
+        found = [one.terms for one in self.terms if one.terms is not None]
+        return _average((one.null, float((one.before**2).sum())) for one in found)
 
 
 def distance_p(point: ChannelStatistics, which: str) -> float:

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from weightatlas.evaluation.modes import in_mode
+from weightatlas.evaluation.seeding import seed_generators
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -32,18 +35,14 @@ def undisturbed(model: nn.Module, *, training: bool, seed: int) -> Iterator[None
         >>> float(norm.running_mean), int(norm.num_batches_tracked)
         (0.0, 0)
     """
-    modes = [(module, module.training) for module in model.modules()]
     buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()] if training else []
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()  # type: ignore[no-untyped-call]
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
+    devices = {parameter.device for parameter in model.parameters()}
+    gpus = [device for device in devices if device.type == "cuda"]
+    with in_mode(model, training=training), torch.random.fork_rng(devices=gpus):
+        seed_generators(seed, devices)
         try:
-            for module, _ in modes:
-                module.training = training
             yield
         finally:
-            for module, mode in modes:
-                module.training = mode
             with torch.no_grad():
                 for buffer, before in buffers:
                     buffer.copy_(before)

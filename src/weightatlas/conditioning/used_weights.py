@@ -32,8 +32,13 @@ FUNCTIONS: Final[frozenset[Any]] = frozenset(
 )
 """What takes inputs and then weights."""
 
-TIMM: Final = frozenset(("StdConv2d", "StdConv2dSame", "ScaledStdConv2d", "ScaledStdConv2dSame"))
-"""timm's convolutions that standardise, which are all as its `StdConv2d` does."""
+OTHERS: Final = frozenset(
+    {
+        *(("timm", name) for name in ("StdConv2d", "StdConv2dSame", "ScaledStdConv2d", "ScaledStdConv2dSame")),
+        ("transformers", "WeightStandardizedConv2d"),
+    }
+)
+"""Other packages' convolutions that standardise, all as timm's `StdConv2d` does, with an `eps` of their own."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -177,7 +182,7 @@ def _weight(module: Any) -> torch.Tensor:  # noqa: ANN401 - a layer that has one
 
 
 def _standardization(
-    module: Any,  # noqa: ANN401 - a layer of ours, of torch or of timm
+    module: Any,  # noqa: ANN401 - a layer of ours, of torch or of another package
 ) -> tuple[Standardization | None, torch.Tensor | None, torch.Tensor | None]:
     """How a layer standardises, what it standardises, and what each unit is multiplied by afterwards."""
     if parametrize.is_parametrized(module, "weight"):
@@ -191,7 +196,7 @@ def _standardization(
     if issubclass(type(module), tuple(WS_CONVOLUTIONS.values())):
         fan_in = weight.numel() // module.out_channels
         return module.how, weight, None if module.gain is None else module.gain.detach() * module.gamma * fan_in**-0.5
-    if type(module).__name__ in TIMM and type(module).__module__.startswith("timm."):
+    if (type(module).__module__.partition(".")[0], type(module).__name__) in OTHERS:
         gain = getattr(module, "gain", None)
         return Standardization(eps=module.eps), weight, None if gain is None else gain.detach() * module.scale
     return None, None, None

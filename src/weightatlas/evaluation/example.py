@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from weightatlas.errors import SourceError
+from weightatlas.evaluation.modes import in_mode
 
 if TYPE_CHECKING:
     from weightatlas.evaluation.batches import Data
@@ -143,18 +144,12 @@ def _by_first_layer(model: nn.Module, source: str) -> torch.Tensor:
 
 def _runs(model: nn.Module, images: torch.Tensor) -> bool:
     """Whether a model takes such images, in evaluation mode; it is left in its own."""
-    modes = [(module, module.training) for module in model.modules()]
     device = next((one.device for one in model.parameters()), torch.device("cpu"))
     try:
-        for module, _ in modes:
-            module.training = False
-        with torch.no_grad():
+        with in_mode(model, training=False), torch.no_grad():
             model(images.to(device))
     except Exception:  # noqa: BLE001 - the model's own code may fail in any way
         return False
-    finally:
-        for module, mode in modes:
-            module.training = mode
     return True
 
 

@@ -12,7 +12,9 @@ from torch.nn import functional
 
 from weightatlas.errors import NotFiniteError
 from weightatlas.evaluation.batches import Data
+from weightatlas.evaluation.modes import in_mode
 from weightatlas.evaluation.scoring import in_full, logits_of
+from weightatlas.evaluation.seeding import seed_generators
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,6 +115,7 @@ class MeanLoss:
         self.examples = sum(len(inputs) for inputs, _ in self.batches)
         self._training = training
         self._seed = seed
+        self._devices = {parameter.device for parameter in model.parameters()}
         if not self.parameters:
             message = "the network has no parameter that requires a gradient"
             raise ValueError(message)
@@ -120,20 +123,18 @@ class MeanLoss:
     @contextmanager
     def ready(self) -> Iterator[None]:
         """Have the network in the mode asked for, and torch's generators apart, while this is open."""
-        modes = [(module, module.training) for module in self.model.modules()]
-        devices = {parameter.device for parameter in self.parameters.values() if parameter.device.type == "cuda"}
-        try:
-            self.model.train(self._training)
-            with torch.random.fork_rng(devices=list(devices)), torch.enable_grad():
-                yield
-        finally:
-            for module, mode in modes:
-                module.training = mode
+        gpus = [device for device in self._devices if device.type == "cuda"]
+        with (
+            in_mode(self.model, training=self._training),
+            torch.random.fork_rng(devices=gpus),
+            torch.enable_grad(),
+        ):
+            yield
 
     def outputs(self, parameters: Mapping[str, torch.Tensor], inputs: torch.Tensor) -> Any:  # noqa: ANN401
         """What the network gives with these parameters (its own where none is named); call it inside of `ready`."""
         buffers = {name: buffer.detach().clone() for name, buffer in self.model.named_buffers()}
-        torch.manual_seed(self._seed)
+        seed_generators(self._seed, self._devices)
         return functional_call(self.model, {**buffers, **parameters}, (inputs,))
 
     def gradient(self, parameters: Mapping[str, torch.Tensor] | None = None) -> tuple[float, dict[str, torch.Tensor]]:

@@ -52,7 +52,7 @@ def open_model(
     - `weightatlas:simplified`: the network of Weight Banding; `?groups=small`, and `width`, `input_size`, `classes`,
       `in_channels` and `head` as `SimplifiedNetwork` takes them. `weightatlas:alexnet`, `weightatlas:branched` and
       `weightatlas:parallel-branches`, with the options of `AlexNet`, `BranchedNetwork` and `ParallelBranches`;
-      `weightatlas:resnet18-cifar` (20, 34, 50, 56, 110, 152), with those of `ResidualNetwork`;
+      `weightatlas:resnet18-cifar` (8, 14, 20, 34, 50, 56, 110, 152), with those of `ResidualNetwork`;
       `weightatlas:language-model`, with those of `LanguageModel`; `weightatlas:segmenter`, with those of `Segmenter`.
     - any of these with `convert=RECIPE`, as in `timm:resnet50?convert=ws+gn`: it is converted as `convert` does, and
       then a checkpoint, of the converted network, is loaded.

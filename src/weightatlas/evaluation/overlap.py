@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from weightatlas.evaluation.modes import in_mode
 from weightatlas.evaluation.scoring import logits_of
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class Overlap:
 
 
 def mean_overlap(model: torch.nn.Module, batches: Iterable[Batch]) -> Overlap:
-    """Count what a network answers at every position, in evaluation mode; its mode is put back afterwards.
+    """Count what a network answers at every position, in evaluation mode; each module's mode is put back.
 
     Args:
         model: inputs to logits (batch, classes, ...), or to what `logits_of` takes.
@@ -91,20 +92,15 @@ def mean_overlap(model: torch.nn.Module, batches: Iterable[Batch]) -> Overlap:
         >>> mean_overlap(torch.nn.Identity(), masks).mean
         1.0
     """
-    was_training = model.training
     where = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     counts: torch.Tensor | None = None
-    model.eval()
-    try:
-        with torch.no_grad():
-            for inputs, targets in batches:
-                logits = logits_of(model(inputs.to(where)), targets)
-                classes = logits.shape[1]
-                pairs = targets.to(where).flatten() * classes + logits.argmax(dim=1).flatten()
-                found = torch.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
-                counts = found if counts is None else counts + found
-    finally:
-        model.train(was_training)
+    with in_mode(model, training=False), torch.no_grad():
+        for inputs, targets in batches:
+            logits = logits_of(model(inputs.to(where)), targets)
+            classes = logits.shape[1]
+            pairs = targets.to(where).flatten() * classes + logits.argmax(dim=1).flatten()
+            found = torch.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
+            counts = found if counts is None else counts + found
     if counts is None:
         message = "there is no batch to evaluate on; give one or more"
         raise ValueError(message)

@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional
 
 from weightatlas.errors import WeightatlasError
+from weightatlas.evaluation.modes import in_mode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -83,22 +84,17 @@ def score_sums(
     Returns:
         float64 on the model's device (float32 where that has none), (4,).
     """
-    was_training = model.training
-    model.eval()
     where = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     sums = torch.zeros(4, dtype=torch.float32 if where.type == "mps" else torch.float64, device=where)
-    try:
-        with torch.no_grad():
-            for inputs, targets in batches:
-                wanted = targets.to(where)
-                with within():
-                    output = model(inputs.to(where))
-                logits = in_full(logits_of(output, targets))
-                right = logits.topk(min(5, logits.shape[1]), dim=1).indices == wanted[:, None]
-                loss = functional.cross_entropy(logits, wanted, reduction="sum")
-                sums += torch.stack([loss, right[:, 0].sum(), right.sum(), torch.full_like(loss, wanted.numel())])
-    finally:
-        model.train(was_training)
+    with in_mode(model, training=False), torch.no_grad():
+        for inputs, targets in batches:
+            wanted = targets.to(where)
+            with within():
+                output = model(inputs.to(where))
+            logits = in_full(logits_of(output, targets))
+            right = logits.topk(min(5, logits.shape[1]), dim=1).indices == wanted[:, None]
+            loss = functional.cross_entropy(logits, wanted, reduction="sum")
+            sums += torch.stack([loss, right[:, 0].sum(), right.sum(), torch.full_like(loss, wanted.numel())])
     return sums
 
 

@@ -48,9 +48,9 @@ class ResidualNetwork(nn.Module):
     Depths of 18 and 34 have basic blocks of two 3 x 3 convolutions: 2, 2, 2, 2 of them in the four stages, or 3, 4, 6,
     3. Depths of 50 and 152 have bottlenecks, 3, 4, 6, 3 and 3, 8, 36, 3, of 1 x 1, 3 x 3 and 1 x 1, the last with four
     times the units. Depths of 20, 56 and 110 are the article's own for CIFAR: three stages of 3, 9 or 18 basic blocks
-    each, with the units in brackets; 8 and 14, of one and two blocks a stage, follow the same rule, 6 n + 2. Where a block changes the units or the resolution its shortcut is a 1 x 1
-    convolution (`downsample.0`). Convolutions have no bias, and each is followed by batch normalisation. Modules have
-    torchvision's names.
+    each, with the units in brackets; 8 and 14, of one and two blocks a stage, follow the same rule, 6 n + 2. Where a
+    block changes the units or the resolution its shortcut is a 1 x 1 convolution (`downsample.0`). Convolutions have no
+    bias, and each is followed by batch normalisation. Modules have torchvision's names.
 
     Args:
         depth: 8, 14, 18, 20, 34, 50, 56, 110 or 152.

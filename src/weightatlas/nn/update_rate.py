@@ -63,8 +63,9 @@ def follow_learning_rate(
         model: a network with such norms.
         optimizer: the one that trains it.
         rate: r0, what the rate is at the highest learning rate.
-        highest: the highest learning rate of the schedule; by default the optimizer's `initial_lr`, which torch's
-            schedulers write, or else the learning rate it has now.
+        highest: the highest learning rate of the schedule; by default what torch's schedulers write into the optimizer:
+            `max_lr` (OneCycleLR), else `initial_lr`, else the learning rate it has now. CyclicLR writes its lowest
+            alone: give its highest.
 
     Returns:
         A handle; its `remove()` leaves the rate where it is.
@@ -85,7 +86,8 @@ def follow_learning_rate(
         0.01
     """
     if highest is None:
-        highest = max(float(group.get("initial_lr", group["lr"])) for group in optimizer.param_groups)
+        names = ("max_lr", "initial_lr", "lr")
+        highest = max(next(float(group[name]) for name in names if name in group) for group in optimizer.param_groups)
     if not highest > 0:
         message = f"highest must be a learning rate above 0, not {highest}"
         raise ValueError(message)

@@ -70,6 +70,7 @@ class _Standardized(_ConvNd):
         made: nn.Module = kind.__new__(kind)
         made.__dict__ = _state(self)
         del made.__dict__["how"], made.__dict__["gamma"], made.__dict__["_parameters"]["gain"]
+        made.__dict__["_modules"].pop("parametrizations", None)  # what they compute is copied below
         with torch.no_grad():
             weight = self.standardized_weight().clone()
         made.weight = nn.Parameter(weight, requires_grad=self.weight.requires_grad)

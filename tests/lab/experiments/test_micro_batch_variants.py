@@ -21,7 +21,7 @@ from weightatlas.lab.experiments.micro_batch_variants import (
 from weightatlas.nn.conversion.recipes import parse_recipe
 
 BASE = Configuration(model="weightatlas:resnet20-cifar?classes=4", data="scenes", recipe=Recipe(steps=1))
-PART = Part(base=BASE, images=640, batches=(64, 2, 1), rates=dict.fromkeys(ALL, 0.2), tried=(0.1, 0.2), records=5)
+PART = Part(base=BASE, images=640, batches=(64, 2, 1), rates=dict.fromkeys(ALL, 0.2), records=5)
 
 
 def test_all_see_as_many_images_and_learning_rates_shrink_with_the_batch() -> None:
@@ -95,7 +95,7 @@ def test_what_is_said_of_micro_batches_is_ours_of_larger_ones() -> None:
 
 
 def test_learning_rates_are_tried_at_the_largest_batch_without_claims() -> None:
-    tried = of_rates(PART)
+    tried = of_rates(PART, (0.1, 0.2))
     assert [variant.name for variant in tried[:2]] == ["bn.r0.1", "bn.r0.2"]
     assert len(tried) == 2 * len(ALL)
     assert {variant.configuration.recipe.batch_size for variant in tried} == {64}

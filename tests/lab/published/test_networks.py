@@ -7,9 +7,7 @@ import torch
 from torch import nn
 
 from weightatlas.checkpoints.torchvision_operators import import_torchvision
-from weightatlas.errors import SourceError
-from weightatlas.lab.published import PUBLISHED, PublishedRecipe, network, open_recipe
-from weightatlas.lab.published.coco import coco_recipes
+from weightatlas.lab.published import PUBLISHED, PublishedRecipe, open_recipe
 from weightatlas.nn.batch_channel_norm import BatchChannelNorm2d
 from weightatlas.nn.ws_conv import WSConv2d
 
@@ -102,26 +100,3 @@ def _propose_little(model: Any) -> None:  # noqa: ANN401 - a detector, or not
     if hasattr(model, "roi_heads"):
         model.rpn._post_nms_top_n["training"] = 4
         model.roi_heads.fg_bg_sampler.batch_size_per_image = 4
-
-
-def test_a_network_is_opened_by_its_name() -> None:
-    from weightatlas.evaluation import open_model
-
-    with torch.device("meta"):
-        model = open_model("weightatlas.lab.published:network?recipe=something-resnet50-gn-ws")
-        direct = network("something-resnet50-gn-ws")
-    assert [*model.state_dict()] == [*direct.state_dict()]
-    assert not model.training
-
-
-def test_a_recipe_that_is_not_there_is_refused_with_near_names() -> None:
-    with pytest.raises(SourceError, match="did you mean coco-faster-rcnn-resnet50-gn-ws"):
-        open_recipe("coco-fast-rcnn-resnet50-gn-ws")
-
-
-def test_a_detector_scales_images_as_asked() -> None:
-    recipe = coco_recipes()[0]
-    with torch.device("meta"):
-        whole, small = recipe.build(), recipe.build(input_size=96)
-    assert (whole.transform.min_size, whole.transform.max_size) == ((800,), 1333)  # type: ignore[union-attr]
-    assert (small.transform.min_size, small.transform.max_size) == ((96,), 160)  # type: ignore[union-attr]

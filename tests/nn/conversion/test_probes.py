@@ -7,7 +7,6 @@ import torch
 from torch import nn
 
 from tests.nn.conversion.networks import parts
-from weightatlas.nn.conversion.meta_copy import meta_copy
 from weightatlas.nn.conversion.probes import Probe, as_probe, probes
 
 
@@ -54,14 +53,3 @@ def test_only_fractions_change_their_type() -> None:
     moved = moved.to("meta", torch.float16)
     assert [one.dtype for one in moved.arguments[0]] == [torch.float16, torch.int64]
     assert (moved.options["x"]["y"].device.type, moved.options["z"]) == ("meta", 3)
-
-
-def test_a_copy_without_values_keeps_what_is_shared() -> None:
-    layer = nn.Linear(3, 3)
-    model = parts(nn.Sequential(layer, layer, nn.BatchNorm1d(3)))
-    model.table = {"a": [torch.ones(2)], "b": 1}
-    copied = parts(meta_copy(model))
-    assert copied[0] is copied[1]
-    assert {one.device.type for one in (*copied.parameters(), *copied.buffers(), copied.table["a"][0])} == {"meta"}
-    assert layer.weight.device.type == "cpu"
-    assert copied(torch.zeros(2, 3, device="meta")).shape == (2, 3)

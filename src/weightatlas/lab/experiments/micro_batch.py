@@ -41,7 +41,7 @@ RECIPE: Final = Recipe(steps=1, optimizer="sgd", momentum=0.9, weight_decay=5e-4
 
 
 def quick(data: str | None = None, *, seeds: tuple[int, ...] = SEEDS) -> Experiment:
-    """ResNet-20 of half its width on the built-in scenes, and a small segmenter on their masks: minutes on two cores.
+    """ResNet-8 of half its width on the built-in scenes, and a small segmenter on their masks: minutes on two cores.
 
     Args:
         data: none: scenes are built in.
@@ -128,7 +128,7 @@ def experiment(preset: str, variants: Iterable[Variant], seeds: tuple[int, ...])
 
 
 def _rates(preset: str, parts: Iterable[Part], seeds: tuple[int, ...]) -> Experiment:
-    variants = [variant for part in parts for variant in of_rates(part)]
+    variants = [variant for part in parts for variant in of_rates(part, micro_batch_rates.TRIED)]
     return replace(experiment(f"{preset}-rates", variants, seeds), measure=measure_score)
 
 
@@ -137,18 +137,16 @@ def _scenes(data: str | None) -> list[Part]:
         raise SourceError(NAME, "this preset brings its own data", "drop --data, or give --preset cifar10-small")
     return [
         Part(
-            base=_base("weightatlas:resnet20-cifar?width=0.5&classes=4", "scenes?label=top", TEST_SCENES),
-            images=4096,
+            base=_base("weightatlas:resnet8-cifar?width=0.5&classes=24", "scenes?label=order", TEST_SCENES),
+            images=12_288,
             batches=(16, 1),
             rates=micro_batch_rates.QUICK,
-            tried=micro_batch_rates.LOW,
         ),
         Part(
             base=_base("weightatlas:segmenter?width=0.5", "scenes?label=mask", TEST_SCENES),
             images=2560,
             batches=(16, 1),
             rates=micro_batch_rates.QUICK_MASKS,
-            tried=micro_batch_rates.HIGH,
             prefix="masks.",
         ),
     ]
@@ -169,7 +167,6 @@ def _cifar10_small(data: str | None) -> Part:
         images=12_800,
         batches=(64, 2),
         rates=micro_batch_rates.CIFAR10_SMALL,
-        tried=micro_batch_rates.HIGH,
     )
 
 
@@ -180,7 +177,6 @@ def _cifar10(data: str | None) -> Part:
         images=250_000,
         batches=(64, 4, 2, 1),
         rates=micro_batch_rates.CIFAR10_SMALL,
-        tried=micro_batch_rates.HIGH,
     )
 
 

@@ -10,7 +10,7 @@ from weightatlas.lab.experiments.claims import Claim
 from weightatlas.lab.experiments.experiment import Variant
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from weightatlas.lab.configuration import Configuration
 
@@ -82,7 +82,6 @@ class Part:
         batches: sizes of batches.
         rates: learning rate of each method at the largest batch; its keys are the methods.
         prefix: of the variants' names.
-        tried: the learning rates from which those are chosen.
         records: how many checkpoints of a run are kept after its first weights.
     """
 
@@ -91,7 +90,6 @@ class Part:
     batches: tuple[int, ...]
     rates: Mapping[str, float]
     prefix: str = ""
-    tried: tuple[float, ...] = ()
     records: int = 6
 
     @property
@@ -121,7 +119,7 @@ def of_part(part: Part) -> list[Variant]:
     ]
 
 
-def of_rates(part: Part) -> list[Variant]:
+def of_rates(part: Part, rates: Sequence[float]) -> list[Variant]:
     """Every method at the largest batch with each learning rate: what the rates of a preset are chosen from."""
     return [
         Variant(
@@ -131,7 +129,7 @@ def of_rates(part: Part) -> list[Variant]:
         )
         for method in ALL
         if method in part.rates
-        for rate in part.tried
+        for rate in rates
     ]
 
 

@@ -99,7 +99,7 @@ class PublishedRecipe:
             MissingDependencyError: torchvision or timm is not installed.
         """
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)
             plain = self.network(input_size)
             if self.conversion == UNCHANGED:
                 return plain.train()

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _SAME_PADDING: Final = "Conv2dSame"
 """timm's convolution that pads by the size of its input, and is otherwise a plain one."""
 
+FROZEN_EPS: Final = 1e-5
+"""Of the frozen batch norms of transformers' DETR networks, which have it within their forward pass only."""
+
 
 def never_absorbed(norm: nn.Module, known: Norm) -> str:
     """Say why a norm is no fixed scale and shift of each channel, or give an empty text.
@@ -94,7 +97,7 @@ def absorb(convolution: _ConvNd, norm: nn.Module, known: Norm) -> nn.Module:
         bias = 0 if convolution.bias is None else convolution.bias.double()
         trained = weight.requires_grad
         convolution.bias = nn.Parameter((bias * scale + shift).to(weight.dtype), requires_grad=trained)
-        weight.copy_(scaled)
+        convolution.weight = nn.Parameter(scaled.to(weight), requires_grad=trained)  # another layer may hold the old
     return _channel_part(norm) if known.kind == "batch-channel" else _what_follows(norm)
 
 
@@ -102,7 +105,7 @@ def _scale_and_shift(norm: nn.Module) -> tuple[Tensor, Tensor]:
     mean, variance = _double(norm, "running_mean"), _double(norm, "running_var")
     assert mean is not None  # noqa: S101 - a norm without estimates is not absorbed
     assert variance is not None  # noqa: S101
-    scale = (variance + float(norm.eps)).rsqrt()  # type: ignore[arg-type]
+    scale = (variance + float(getattr(norm, "eps", FROZEN_EPS))).rsqrt()
     weight, bias = _double(norm, "weight"), _double(norm, "bias")
     scale = scale if weight is None else scale * weight
     return scale, (-mean * scale if bias is None else bias - mean * scale)

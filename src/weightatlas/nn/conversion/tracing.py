@@ -79,7 +79,7 @@ def trace(run: Callable[[], object], convolutions: Mapping[str, nn.Module], norm
     finally:
         for hook in hooks:
             hook.remove()
-    for given in watch.given_among(tree_leaves(answer)):
+    for given in watch.given_among(list(_leaves(answer))):
         watch.flow.elsewhere[given.name] += 1
     return watch.flow
 
@@ -140,6 +140,14 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch's clas
     def left(self) -> None:
         """A norm is done."""
         self._within -= 1
+
+
+def _leaves(answer: object, depth: int = 3) -> Iterator[object]:
+    """What stands in an answer, also in objects of the model's own, which torch takes for one leaf."""
+    for leaf in tree_leaves(answer):
+        yield leaf
+        if depth and hasattr(leaf, "__dict__") and not isinstance(leaf, Tensor | nn.Module):
+            yield from _leaves(list(vars(leaf).values()), depth - 1)
 
 
 def _version(tensor: Tensor) -> int:
