@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
 BIN := $(VENV)/bin
-CLAIMS := listing reading remote survey nmf page training change trajectory recording pictures clusterability tuning
+CLAIMS := listing reading remote survey nmf page training change trajectory recording pictures clusterability tuning normalization
 FUZZ_SEED ?= 0
 
 .DEFAULT_GOAL := help

@@ -308,26 +308,14 @@ def test_the_identities_hold_in_a_deep_network_of_the_zoo_that_was_converted() -
         assert each.terms.after == pytest.approx(slope, rel=1e-10)
 
 
-class Padded(nn.Module):
-    """The shortcut of the reference networks: every second pixel, and channels of zeros on both sides."""
-
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        channels = inputs.shape[1] // 2
-        return nn.functional.pad(inputs[:, :, ::2, ::2], (0, 0, 0, 0, channels, channels))
-
-
 @pytest.mark.reference
 def test_batch_norm_of_a_trained_resnet_does_most_of_what_centring_would(reference: Path) -> None:
     """In evaluation mode its statistics are constants, and nothing has taken the gradient's mean away yet."""
     images = reference.parent / "data" / "cifar10"
     if not images.is_dir():
         pytest.skip(f"no images at {images}")
-    model = open_model("weightatlas:resnet20-cifar")
-    for name in ("layer2.0", "layer3.0"):
-        model.get_submodule(name).downsample = Padded()
-    file = reference / "cifar_resnets" / "resnet20-12fca82f.th"
-    saved = torch.load(file, weights_only=True, map_location="cpu")["state_dict"]
-    model.load_state_dict({name[len("module.") :].replace("linear.", "fc."): saved[name] for name in saved})
+    saved = reference / "cifar_resnets" / "resnet20-12fca82f.th"
+    model = open_model("weightatlas:resnet20-cifar?shortcut=zeros", checkpoint=saved)
     data = open_data(f"cifar10:{images}?split=test&normalize=imagenet", batch_size=32)
     evaluated, trained = (
         smoothness(model, data, examples=64, training=training, **SMALL | {"draws": 0, "steps": 1})

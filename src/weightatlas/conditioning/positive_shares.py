@@ -19,10 +19,11 @@ CONFIDENCE: Final = 0.95
 def share_bounds(shares: npt.ArrayLike, units: int) -> tuple[Array, Array]:
     r"""Bound the true share of positive values of each channel, from below and from above, with 95 % each.
 
-    Clopper and Pearson's bounds with the sum of the units' shares k = n p in place of a count: quantiles of
-    Beta(k, n - k + 1) and of Beta(k + 1, n - k). They are exact where a unit is all positive or not at all. Shares in
-    between scatter less than such counts of the same mean (Hoeffding, 1963), so that the bounds are wide rather than
-    narrow there. A channel that was never positive in n examples has the upper bound 1 - 0.05^(1/n), about 3 / n.
+    Clopper and Pearson's bounds with the sum of the units' shares k = n p in place of a count: quantiles of Beta(k,
+    n - k + 1) and of Beta(k + 1, n - k). They are exact where a unit is all positive or not at all. Shares in
+    between scatter less than such counts of the same mean (Hoeffding, 1963, orders their convex functions), so that
+    in practice the bounds are wide rather than narrow there. A channel that was never positive in n examples has
+    the upper bound 1 - 0.05^(1/n), about 3 / n.
 
     Args:
         shares: mean share of positive values over the units, 0 to 1, any shape.

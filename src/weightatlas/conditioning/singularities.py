@@ -31,6 +31,9 @@ DEAD: Final = 1e-3
 NEAR_DEAD: Final = 0.05
 """A channel is nearly dead below this: a Gaussian one would have its mean 1.64 deviations below 0."""
 
+FEW: Final = 16
+"""Independent units below which resampling them says little of how far moments may be off."""
+
 Interval = tuple[float, float]
 
 
@@ -354,6 +357,9 @@ def _notes(model: nn.Module, points: tuple[ChannelStatistics, ...], *, training:
             f"no channel can be shown to be positive less than {dead:g} of the time by {units:,} {what}; "
             f"{needed:,} without a positive value could"
         )
+    if units < FEW:
+        what = "batches" if training else "examples"
+        notes.append(f"with {units} {what} the intervals and p-values of distances are rough: take {FEW} or more")
     if isinstance(model, torch.fx.GraphModule) and "eval" in vars(model):
         notes.append("the network is an export: it ran in the mode in which it was exported")
     return tuple(notes)
