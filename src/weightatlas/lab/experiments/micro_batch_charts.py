@@ -145,7 +145,11 @@ def course_chart(result: MicroBatchResult, measures: Sequence[str]) -> alt.VConc
             .properties(width=COURSE_WIDTH, height=COURSE_HEIGHT)
         )
         charts.append(
-            lines.facet(facet=alt.Facet("panel:N", title=None, sort=panels), columns=4, data=alt.InlineData(values=own))
+            lines.facet(
+                facet=alt.Facet("panel:N", title=None, sort=panels, header=alt.Header(labelPadding=22)),
+                columns=4,
+                data=alt.InlineData(values=own),
+            )
         )
     joined: alt.VConcatChart = alt.vconcat(*charts, spacing=18)
     return joined

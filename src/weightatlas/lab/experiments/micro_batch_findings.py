@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from weightatlas.lab.experiments.micro_batch_charts import CLASSES, panel
 from weightatlas.lab.experiments.micro_batch_variants import (
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from weightatlas.lab.experiments.comparing import Comparison
     from weightatlas.lab.experiments.micro_batch_result import MicroBatchResult
     from weightatlas.result import Row
+
+
+TOLD: Final = 6
+"""Comparisons that a finding lists one by one, at most."""
 
 
 def micro_batch_findings(result: MicroBatchResult) -> list[Finding]:
@@ -146,14 +150,19 @@ def _singularities(result: MicroBatchResult) -> Finding | None:
 def _finding(
     judged: Sequence[Comparison], claim: str, plate: str, importance: float, told: Callable[[Comparison], str]
 ) -> Finding | None:
-    """A claim, in how many comparisons it holds, and each of them."""
+    """A claim, in how many comparisons it holds, and each of them; where they are many, those that are decided."""
     if not judged:
         return None
     agreeing = [item for item in judged if item.verdict == "agrees"]
     against = [item for item in judged if item.verdict == "disagrees"]
     statement = f"{claim}: so in {tally(agreeing)} of {counted(len(judged), 'comparison')}"
     statement += f", the contrary in {tally(against)}." if against else "."
-    return Finding(statement, tuple(told(item) for item in judged), plate=plate, importance=importance)
+    open_ones = len(judged) - len(agreeing) - len(against)
+    shown = judged if len(judged) <= TOLD else [*agreeing, *against]
+    evidence = [told(item) for item in shown] + (
+        [f"{open_ones} undecided"] if shown is not judged and open_ones else []
+    )
+    return Finding(statement, tuple(evidence), plate=plate, importance=importance)
 
 
 def _figure(item: Comparison) -> str:
