@@ -15,14 +15,13 @@ from weightatlas.anatomy.graph.channel_ids import Channels, Constant, Nodes, Unf
 from weightatlas.anatomy.graph.channel_moves import MOVES
 from weightatlas.anatomy.graph.channel_rules import RULES, pointwise
 from weightatlas.anatomy.graph.graph_inputs import input_axes
+from weightatlas.anatomy.graph.operators import SUBGRAPHS, bound_arguments, operator_name, shape_of, shapes_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from weightatlas.anatomy.graph.channel_records import Joint, Read
     from weightatlas.anatomy.graph.exporting import Exported
-
-_SUBGRAPHS = ("wrap_with_set_grad_enabled", "wrap_with_autocast", "hints_wrapper")
 
 
 @dataclass(slots=True, eq=False)
@@ -119,7 +118,7 @@ def walk_graph(exported: Exported) -> Walk:
 
 def _given(walk: Walk, exported: Exported, node: fx.Node, axes: tuple[int, ...] | None) -> Any:  # noqa: ANN401
     """The value of an input of the graph: a parameter, a constant, or what the model is called with."""
-    shape = _shape(node.meta.get("val"))
+    shape = shape_of(node.meta.get("val"))
     if shape is None:
         return None
     if node.name not in exported.inputs:
@@ -165,18 +164,18 @@ def _called(walk: Walk, node: fx.Node, known: dict[fx.Node, Any]) -> Any:  # noq
     if node.target is operator.getitem:
         whole, index = arguments
         return whole[index] if isinstance(whole, list | tuple) else whole
-    name = _name(node.target)
-    if name in _SUBGRAPHS:
+    name = operator_name(node.target)
+    if name in SUBGRAPHS:
         inner = next(place for place, one in enumerate(arguments) if isinstance(one, fx.GraphModule))
         return _run(walk, arguments[inner], arguments[inner + 1 :])
     values = list(_values((*arguments, *named.values())))
-    shapes = _shapes(node.meta.get("val"))
+    shapes = shapes_of(node.meta.get("val"))
     if not shapes:
         return None
     if all(isinstance(value, Constant) for value in values) and name not in {"embedding", "embedding_bag"}:
         return constants(name, node, values, shapes)
     step = _step(walk, node, name, values)
-    call = Call(walk, node, name, step, _bound(node.target, arguments, named), shapes)
+    call = Call(walk, node, name, step, bound_arguments(node.target, arguments, named), shapes)
     return _answer(call)
 
 
@@ -201,7 +200,7 @@ def _unknown(call: Call) -> Value:
 
 def _behind(walk: Walk, node: fx.Node, known: dict[fx.Node, Any], users: dict[fx.Node, int]) -> None:
     """Write down a batch norm that is the only one to read a layer."""
-    if not walk.reads or "batch_norm" not in _name(node.target):
+    if not walk.reads or "batch_norm" not in operator_name(node.target):
         return
     source = node.args[0]
     value = known.get(source) if isinstance(source, fx.Node) else None
@@ -224,35 +223,9 @@ def _step(walk: Walk, node: fx.Node, name: str, values: Sequence[Value]) -> int:
     return len(walk.ancestors) - 1
 
 
-def _bound(target: Any, arguments: Sequence[Any], named: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ANN401
-    schema = getattr(target, "_schema", None)
-    if schema is None:
-        return {**{str(place): value for place, value in enumerate(arguments)}, **named}
-    bound = {one.name: one.default_value for one in schema.arguments if one.has_default_value()}
-    bound |= {one.name: value for one, value in zip(schema.arguments, arguments, strict=False)}
-    return bound | dict(named)
-
-
-def _name(target: Any) -> str:  # noqa: ANN401 - an operator
-    schema = getattr(target, "_schema", None)
-    name = schema.name.rpartition("::")[2] if schema is not None else getattr(target, "__name__", str(target))
-    return name[:-1] if name.endswith("_") and not name.endswith("__") else str(name)
-
-
 def _values(tree: Any) -> Any:  # noqa: ANN401 - an iterator over a tree
     for one in tree if isinstance(tree, list | tuple) or not isinstance(tree, dict) else tree.values():
         if isinstance(one, Channels | Constant | Unfollowed):
             yield one
         elif isinstance(one, list | tuple | dict):
             yield from _values(one)
-
-
-def _shape(value: object) -> tuple[int, ...] | None:
-    if not isinstance(value, torch.Tensor) or not all(isinstance(length, int) for length in value.shape):
-        return None
-    return tuple(value.shape)
-
-
-def _shapes(value: object) -> tuple[tuple[int, ...], ...]:
-    found = [_shape(one) for one in (value if isinstance(value, list | tuple) else [value])]
-    return tuple(one or () for one in found) if any(one is not None for one in found) else ()

@@ -1,0 +1,1 @@
+"""How a network's symmetries are found: axes of its tensors as factors, followed through its graph, and verified."""

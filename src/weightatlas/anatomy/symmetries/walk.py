@@ -1,0 +1,155 @@
+"""Walk an exported graph in order of execution and make the same every two axes that must move together."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+from torch import fx
+
+from weightatlas.anatomy.graph.operators import SUBGRAPHS, bound_arguments, operator_name, shape_of, shapes_of
+from weightatlas.anatomy.symmetries.calls import Call, Rule, Value, hold, values_in
+from weightatlas.anatomy.symmetries.contracting import CONTRACTING
+from weightatlas.anatomy.symmetries.elementwise import ELEMENTWISE, pointwise
+from weightatlas.anatomy.symmetries.instances import Instances
+from weightatlas.anatomy.symmetries.moving import MOVING, unknown
+from weightatlas.anatomy.symmetries.normalizing import NORMALIZING
+from weightatlas.anatomy.symmetries.terms import Leaf, Term
+from weightatlas.anatomy.symmetries.unification import unify
+
+if TYPE_CHECKING:
+    from weightatlas.anatomy.graph.exporting import Exported
+
+INPUT: Final = "the order of the model's inputs"
+OUTPUT: Final = "the order of the model's outputs"
+CONSTANT: Final = "numbers that the model does not learn stand along it"
+
+RULES: Final[Mapping[str, Rule]] = {**ELEMENTWISE, **NORMALIZING, **CONTRACTING, **MOVING}
+
+
+@dataclass(slots=True, eq=False)
+class Walk:
+    """What a walk found.
+
+    Attributes:
+        tensors: the axes of every parameter and buffer that can move, by its name in the state dict.
+        values: the axes of everything in the graph.
+        instances: copies of axes beside others.
+    """
+
+    tensors: dict[str, tuple[Term, ...]] = field(default_factory=dict)
+    values: list[tuple[Term, ...]] = field(default_factory=list)
+    instances: Instances = field(default_factory=Instances)
+
+
+def walk_symmetries(exported: Exported, movable: Collection[str]) -> Walk:
+    """Find which axes of which tensors move together.
+
+    Args:
+        exported: the graph.
+        movable: names of the tensors that may be permuted; others are constants.
+    """
+    walk = Walk()
+    given = [_given(walk, exported, node, movable) for node in exported.module.graph.find_nodes(op="placeholder")]
+    for names in exported.aliases.values():
+        _tie([walk.tensors[name] for name in names if name in walk.tensors])
+    results = _run(walk, exported.module, given)
+    for value in values_in([results]):
+        hold(value.axes, OUTPUT)
+    walk.instances.settle(walk.values, walk.tensors.values())
+    return walk
+
+
+def _tie(several: Sequence[tuple[Term, ...]]) -> None:
+    """Make the axes of one parameter that has several names the same."""
+    for axes in several[1:]:
+        for ours, theirs in zip(several[0], axes, strict=True):
+            unify(ours, theirs)
+
+
+def _given(walk: Walk, exported: Exported, node: fx.Node, movable: Collection[str]) -> Value | None:
+    """The value of an input of the graph: a tensor that may move, a constant, or what the model is called with."""
+    shape = shape_of(node.meta.get("val"))
+    if shape is None:
+        return None
+    name = exported.names.get(node.name)
+    if node.name in exported.inputs:
+        axes = tuple(Leaf(length, INPUT) for length in shape)
+    elif name in movable:
+        axes = tuple(Leaf(length) for length in shape)
+        walk.tensors[str(name)] = axes
+    else:
+        axes = _constant(exported.state.get(node.name), shape)
+    walk.values.append(axes)
+    return Value(axes, shape)
+
+
+def _constant(value: object, shape: Sequence[int]) -> tuple[Leaf, ...]:
+    """The axes of a constant: along those where it does not change, its entries may change places."""
+    if not isinstance(value, torch.Tensor) or value.is_meta or not value.numel():
+        return tuple(Leaf(length, CONSTANT) for length in shape)
+    same = [bool((value == value.narrow(axis, 0, 1)).all()) for axis in range(len(shape))]
+    return tuple(Leaf(length, None if one else CONSTANT) for length, one in zip(shape, same, strict=True))
+
+
+def _run(walk: Walk, module: fx.GraphModule, given: Sequence[Any]) -> Any:  # noqa: ANN401 - a tree of values
+    """Run one graph on values; graphs within it are run in turn."""
+    known: dict[fx.Node, Any] = {}
+    waiting = iter(given)
+    for node in module.graph.nodes:
+        if node.op == "placeholder":
+            known[node] = next(waiting)
+        elif node.op == "get_attr":
+            known[node] = _attribute(walk, module, str(node.target))
+        elif node.op == "output":
+            return fx.node.map_arg(node.args[0], known.__getitem__)
+        else:
+            known[node] = _called(walk, node, known)
+            walk.values += [value.axes for value in values_in([known[node]])]
+    return None
+
+
+def _attribute(walk: Walk, module: fx.GraphModule, target: str) -> Any:  # noqa: ANN401
+    found = operator.attrgetter(target)(module)
+    if not isinstance(found, torch.Tensor):
+        return found
+    axes = _constant(found, tuple(found.shape))
+    walk.values.append(axes)
+    return Value(axes, tuple(found.shape))
+
+
+def _called(walk: Walk, node: fx.Node, known: dict[fx.Node, Any]) -> Any:  # noqa: ANN401
+    arguments: tuple[Any, ...] = fx.node.map_arg(node.args, known.__getitem__)
+    named: dict[str, Any] = fx.node.map_arg(node.kwargs, known.__getitem__)
+    if node.target is operator.getitem:
+        whole, index = arguments
+        return whole[index] if isinstance(whole, list | tuple) else whole
+    name = operator_name(node.target)
+    if name in SUBGRAPHS:
+        inner = next(place for place, one in enumerate(arguments) if isinstance(one, fx.GraphModule))
+        return _run(walk, arguments[inner], arguments[inner + 1 :])
+    shapes = shapes_of(node.meta.get("val"))
+    if not shapes:
+        unshaped = list(values_in([arguments, named]))
+        for value in unshaped if name == "item" or "sym" in name else ():
+            hold(value.axes, "a number is read off it")
+        return None
+    call = Call(node, name, bound_arguments(node.target, arguments, named), shapes, walk.instances)
+    found = _rule(call)(call)
+    several = found if isinstance(found, list) else [found]
+    return several if isinstance(node.meta["val"], list | tuple) else several[0]
+
+
+def _rule(call: Call) -> Rule:
+    """The rule for an operator; one on tensors of length 0, or with lengths that are not fixed, is not followed."""
+    if any(0 in value.shape for value in call.values()):
+        return unknown
+    rule = RULES.get(call.name)
+    if call.name in {"max", "min"} and len(call.values()) > 1:
+        return pointwise
+    if rule is None and torch.Tag.pointwise in getattr(call.node.target, "tags", ()):
+        return pointwise
+    return rule or unknown
