@@ -14,6 +14,7 @@ from weightatlas.lab import experiments
 from weightatlas.lab.experiments.banding_result import BandingExperimentResult
 from weightatlas.lab.experiments.branch_result import BranchExperimentResult
 from weightatlas.lab.experiments.change_result import ChangeExperimentResult
+from weightatlas.lab.experiments.micro_batch_result import MicroBatchResult
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -161,7 +162,7 @@ def test_the_help_names_every_table_of_every_experiment(capsys: pytest.CaptureFi
     for name, presets in experiments.EXPERIMENTS.items():
         assert name in told
         assert all(preset in told for preset in presets)
-    for kind in (BandingExperimentResult, BranchExperimentResult, ChangeExperimentResult):
+    for kind in (BandingExperimentResult, BranchExperimentResult, ChangeExperimentResult, MicroBatchResult):
         assert all(table in told for table in kind.tables)
 
 

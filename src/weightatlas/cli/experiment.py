@@ -65,8 +65,8 @@ def experiment(
         name: The experiment: weight-banding, weight-change, branch-specialization or micro-batch.
         preset: Its scale: quick (built-in data, minutes on two cores; taken if left out), cifar10-small (two cores),
             cifar10 of weight-banding, branch-specialization and micro-batch and cifar of weight-change (one GPU), or
-            paper (GPUs). Of micro-batch there is no paper but imagenet, voc and something (GPUs), and quick-rates,
-            cifar10-small-rates and cifar10-rates: what learning rates are chosen from.
+            paper (GPUs). Of micro-batch there is no paper but imagenet, coco, voc and something (GPUs), and what
+            learning rates are chosen from: quick-rates, cifar10-small-rates, cifar10-rates.
         data: What to train on, where the preset does not bring its own. For weight-banding, branch-specialization and
             micro-batch cifar10:PATH or a folder of images. For weight-change cifar10:PATH,cifar100:PATH, with svhn:PATH
             for its paper preset, or a folder that holds cifar10, cifar100 and svhn.

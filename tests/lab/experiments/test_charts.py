@@ -25,6 +25,8 @@ ZONES: dict[Expected, tuple[float, float]] = {
     "present": (0.06, 0.5),
     "absent": (-0.06, 0.06),
     "reversed": (-0.5, -0.06),
+    "not lower": (0.24, 0.5),
+    "over half": (0.15, 0.5),
 }
 
 

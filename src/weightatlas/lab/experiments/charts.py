@@ -108,6 +108,7 @@ def zone(item: Comparison, reach: float) -> tuple[float, float]:
     claim, baseline = item.claim, item.effect.baseline.mean
     if claim is None:
         return 0.0, 0.0
+    half = baseline / 2 if item.half is None else item.half
     zones = {
         "present": (claim.floor, reach),
         "reversed": (-reach, -claim.floor),
@@ -116,8 +117,8 @@ def zone(item: Comparison, reach: float) -> tuple[float, float]:
         "higher": (baseline, reach),
         "same": (baseline - claim.floor, baseline + claim.floor),
         "not lower": (baseline - claim.floor, reach),
-        "under half": (-reach, baseline if item.half is None else item.half),
-        "over half": (baseline if item.half is None else item.half, reach),
+        "under half": (-reach, half),
+        "over half": (half, reach),
     }
     low, high = zones[claim.expected]
     return max(low, -reach), min(high, reach)
