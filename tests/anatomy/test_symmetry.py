@@ -65,6 +65,7 @@ def convnext() -> nn.Module:
 
 def transformer(name: str, **options: Any) -> Callable[[], nn.Module]:  # noqa: ANN401
     def build() -> nn.Module:
+        import_torchvision()  # transformers imports it too
         import transformers
 
         kind = getattr(transformers, name)

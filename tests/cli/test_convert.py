@@ -51,6 +51,22 @@ def test_options_reach_the_conversion(capsys: pytest.CaptureFixture[str]) -> Non
     assert sum(bool(row["standardized"]) for row in every) == 3
 
 
+def test_the_norms_options_are_in_the_weights_that_are_saved(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "converted.safetensors"
+    options = ["--rate", "0.02", "--warmup", "5", "--groups", "2"]
+    assert run(["convert", OWN, "ws+micro-bcn", *options, "--save", str(file), "--seed", "3"]) == 0
+    capsys.readouterr()
+    weights = load_file(file)
+    rates = {name: value.item() for name, value in weights.items() if name.endswith(".rate")}
+    assert len(rates) == 21  # 19 on the path, two shortcuts
+    assert list(rates.values()) == pytest.approx([0.02] * 21)
+    name = f"{OWN}&convert=ws+micro-bcn&convert.rate=0.02&convert.warmup=5&convert.groups=2"
+    images = torch.randn(2, 3, 24, 24)
+    torch.testing.assert_close(open_model(name, checkpoint=str(file))(images), open_model(name, seed=3)(images))
+
+
 @pytest.mark.parametrize("recipe", ["ws+gn", "micro-bcn", "fold"])
 def test_weights_that_are_saved_are_those_of_the_converted_network(
     recipe: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -82,6 +98,8 @@ def test_a_checkpoint_is_loaded_before(tmp_path: Path, capsys: pytest.CaptureFix
     [
         ([MODEL, "nonsense"], 2, "no recipe 'nonsense'"),
         ([MODEL, "ws+gn", "--how", "nobody"], 2, "nobody"),
+        ([MODEL, "micro-bcn", "--rate", "1.5"], 2, "--rate"),
+        ([MODEL, "micro-bcn", "--warmup", "-1"], 2, "--warmup"),
         ([MODEL, "ws+gn", "--save", "weights.pt"], 2, ".safetensors"),
         ([MODEL, "ws+gn", "--output", "page.html"], 2, "page.html"),
         ([MODEL, "ws+gn", "--checkpoint", "none.safetensors"], 1, "none.safetensors"),

@@ -45,7 +45,7 @@ def table(records: Sequence[dict[str, Any]]) -> str:
     for zoo in ("torchvision", "timm"):
         found = [record for record in records if record["source"].startswith(zoo)]
         lines += [_line(f"**all of {zoo}**", found, recipes)] if found else []
-    return "\n".join([*lines, "", *_refusals(records), *_troubles(records)])
+    return "\n".join([*lines, "", *_refusals(records), *_larger(records), *_troubles(records)])
 
 
 def passed(record: dict[str, Any]) -> bool:
@@ -80,24 +80,39 @@ def _refusals(records: Iterable[dict[str, Any]]) -> list[str]:
     return ["Refused, by what there is in them:", "", *lines, ""] if lines else []
 
 
+def _larger(records: Iterable[dict[str, Any]]) -> list[str]:
+    """Networks whose step went well on a larger input than the smallest that they take."""
+    lines = [
+        f"- {_name(record)}: at {record['input'][-1]}; at {smaller['input'][-1]} {_wrong(smaller)}"
+        for record in records
+        if passed(record)
+        for smaller in record.get("smaller", [])
+    ]
+    return ["A whole step on a larger input than the smallest only:", "", *lines, ""] if lines else []
+
+
 def _troubles(records: Iterable[dict[str, Any]]) -> list[str]:
     """Networks that were not converted for another reason, or whose step did not go well."""
-    lines = []
-    for record in records:
-        if record["outcome"] == "refused" or passed(record):
-            continue
-        name = f"{_short(record['source'])}, {record['recipe']}"
-        if record.get("reason"):
-            lines.append(f"- {name}: {record['reason']}")
-            continue
-        lines += [
-            f"- {name}: {len(record[word])} {said} ({', '.join(record[word][:3])})"
-            for word, said in _TROUBLES.items()
-            if record[word]
-        ]
+    lines = [
+        f"- {_name(record)}: {record.get('reason') or _wrong(record)}"
+        for record in records
+        if record["outcome"] != "refused" and not passed(record)
+    ]
     return (
         ["Not converted, or without a whole step:", "", *lines] if lines else ["Every converted network took its step."]
     )
+
+
+def _name(record: dict[str, Any]) -> str:
+    return f"{_short(record['source'])}, {record['recipe']}"
+
+
+def _wrong(step: dict[str, Any]) -> str:
+    """What went wrong in a step, with the first three convolutions that each is true of."""
+    troubles = [
+        f"{len(step[word])} {said} ({', '.join(step[word][:3])})" for word, said in _TROUBLES.items() if step[word]
+    ]
+    return ", ".join(troubles)
 
 
 def _kind(reason: str) -> str:

@@ -30,6 +30,12 @@ RECORDS = [
     ),
     record("d", outcome="stopped", reason="it took more than 600 s"),
 ]
+LARGER = record(
+    "e",
+    counts={"convolution": [1, 1], "norm": [1, 1]},
+    smaller=[STEP | {"not_finite": ["stem", "conv"]}],
+    **(STEP | {"input": [2, 3, 64, 64]}),
+)
 
 
 def test_every_network_stands_in_the_table_or_below_it() -> None:
@@ -39,6 +45,14 @@ def test_every_network_stands_in_the_table_or_below_it() -> None:
     assert "- `torchvision:b`, ws+gn: 1 with a gradient of zero (conv)" in text
     assert "- `torchvision:d`, ws+gn: it took more than 600 s" in text
     assert [passed(one) for one in RECORDS] == [True, False, False, False]
+
+
+def test_a_step_that_is_whole_on_a_larger_input_only_counts_and_says_so() -> None:
+    text = table([*RECORDS, LARGER])
+    assert "| torchvision, x | 5 | 3 | 2 | 5 of 6 | 4 of 4 |" in text
+    assert "A whole step on a larger input than the smallest only:" in text
+    assert "- `torchvision:e`, ws+gn: at 64; at 32 2 not finite (stem, conv)" in text
+    assert "larger input" not in table(RECORDS)
 
 
 def test_the_page_keeps_what_stands_around_the_table(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from weightatlas.checkpoints.runs.opening_run import open_trajectory
     from weightatlas.checkpoints.runs.trajectory import Trajectory
     from weightatlas.checkpoints.torchvision_operators import import_torchvision
+    from weightatlas.checkpoints.writing.write_like import Written, write_like
     from weightatlas.checkpoints.zoo import zoo_model
 
 __all__ = [
@@ -23,16 +24,20 @@ __all__ = [
     "Skipped",
     "TensorInfo",
     "Trajectory",
+    "Written",
     "import_torchvision",
     "open_checkpoint",
     "open_trajectory",
+    "write_like",
     "zoo_model",
 ]
 
 _MODULES = {
     "Trajectory": "runs.trajectory",
+    "Written": "writing.write_like",
     "import_torchvision": "torchvision_operators",
     "open_trajectory": "runs.opening_run",
+    "write_like": "writing.write_like",
     "zoo_model": "zoo",
 }
 

@@ -28,7 +28,7 @@ def arrange(
     """Undo wrappers and layouts; what comes out is what every command sees. `reopen` opens it in another process."""
     kept, unnamed = bounded_names(name, contents.headers)
     skipped = [Skipped(encodable(entry.name), encodable(entry.reason)) for entry in (*contents.skipped, *unnamed)]
-    headers, notes = _laid_out(replace(contents, headers=kept), layout)
+    headers, notes = laid_out(replace(contents, headers=kept), layout)
     keys, undone = unwrap([header.key for header in headers])
     places = _distinct([split_key(key) for key in keys], headers)
     if not headers:
@@ -90,7 +90,7 @@ def _distinct(places: Sequence[tuple[str, str]], headers: Sequence[Header]) -> l
     ]
 
 
-def _laid_out(contents: Contents, layout: Layout | None) -> tuple[list[Header], list[str]]:
+def laid_out(contents: Contents, layout: Layout | None) -> tuple[list[Header], list[str]]:
     """Headers in the layout that the format or the user says, and what is to be said about it."""
     notes = list(contents.notes)
     headers = list(contents.headers)

@@ -145,16 +145,26 @@ def open_blob(blob: Blob) -> Contents:
     """Tell a file's format by its content and list it; refuse a name that claims another."""
     if not blob.size:
         raise SourceError(blob.name, "an empty file", "copy or download it again")
-    with untrusted(blob.name, "cannot be read"):
-        head = blob.read(0, min(SNIFF, blob.size))
     if blob.filename.endswith(".index.json"):
         return open_index(blob, open_blob)
+    known = format_of(blob)
     claimed = claimed_format(blob.filename)
+    if claimed not in {None, known.title}:
+        problem = f"its name says {claimed}, its content is {known.title}"
+        raise SourceError(blob.name, problem, "rename it to what it is, if you trust where it comes from")
+    with untrusted(blob.name, f"a corrupt {known.title} file"):
+        return known.open(blob)
+
+
+def format_of(blob: Blob) -> Format:
+    """Tell a file's format by its content.
+
+    Raises:
+        SourceError: it has none that is known here.
+    """
+    with untrusted(blob.name, "cannot be read"):
+        head = blob.read(0, min(SNIFF, blob.size))
     for candidate in FORMATS:
         if candidate.detect(blob, head):
-            if claimed not in {None, candidate.title}:
-                problem = f"its name says {claimed}, its content is {candidate.title}"
-                raise SourceError(blob.name, problem, "rename it to what it is, if you trust where it comes from")
-            with untrusted(blob.name, f"a corrupt {candidate.title} file"):
-                return candidate.open(blob)
-    raise describe_content(blob.name, head, claimed)
+            return candidate
+    raise describe_content(blob.name, head, claimed_format(blob.filename))

@@ -66,6 +66,16 @@ app.command(
     help="Give a network another normalisation, or fold it, and say what was converted, what was not, and why.",
 )
 app.command(
+    "weightatlas.cli.connect:connect",
+    name="connect",
+    help="Align networks of one shape, and measure the barrier on the straight lines between them.",
+)
+app.command(
+    "weightatlas.cli.merge:merge",
+    name="merge",
+    help="Average two checkpoints of one network, the second one's units brought to the first one's before.",
+)
+app.command(
     "weightatlas.cli.train:train",
     name="train",
     help="Train one network, changed or not, and keep the run: checkpoints, metrics, manifest.",

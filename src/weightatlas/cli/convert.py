@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from cyclopts import Group, Parameter
+from cyclopts import Group, Parameter, validators
 
 from weightatlas.cli.options import AT_LEAST_ONE, FormatOption, Output, Seed
 from weightatlas.cli.printing import check_output, print_results
@@ -44,6 +44,8 @@ def convert(
     depthwise: Annotated[bool, Parameter(negative=(), group=HOW)] = False,
     standardized: Annotated[Literal["followed", "all"], Parameter(group=HOW)] = "followed",
     how: Annotated[str, Parameter(group=HOW)] = "timm",
+    rate: Annotated[float, Parameter(validator=validators.Number(gte=0, lte=1), group=HOW)] = 0.1,
+    warmup: Annotated[int, Parameter(validator=validators.Number(gte=0), group=HOW)] = 0,
     save: Written = None,
     format_: Annotated[FormatOption, Parameter(group=PRINTED)] = None,
     output: Annotated[Output, Parameter(group=PRINTED)] = None,
@@ -60,7 +62,9 @@ def convert(
         groups: Groups of channels, at most.
         depthwise: Standardise depthwise convolutions too.
         standardized: Which convolutions: those followed by a norm, or all.
-        how: Whose standardisation: timm, qiao2019, bcn2019.
+        how: Whose standardisation: timm, bit, qiao2019, bcn2019, google.
+        rate: How fast the estimates of micro-bcn follow the batches, from 0 to 1.
+        warmup: Batches of micro-bcn whose plain average the estimates begin with.
         save: Write the converted weights here, as .safetensors.
     """
     check_output(output, format_, sources=1, pictures=False)
@@ -72,22 +76,19 @@ def convert(
     from weightatlas.evaluation.saving import save_weights
     from weightatlas.nn import convert as converted
     from weightatlas.nn import fold
-    from weightatlas.nn.conversion.recipes import parse_recipe
-    from weightatlas.nn.standardization import find_standardization
+    from weightatlas.nn.conversion.options import ConversionOptions
 
-    try:
-        find_standardization(how)
-        if recipe != FOLD:
-            parse_recipe(recipe)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    options: dict[str, Any] = {"groups": groups, "depthwise": depthwise, "standardized": standardized, "how": how}
+    options |= {"rate": rate, "warmup": warmup}
+    if recipe != FOLD:
+        try:
+            ConversionOptions.of(recipe, **options)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
     network = open_model(model, checkpoint=checkpoint, seed=seed)
-    done: Conversion | Folding
-    if recipe == FOLD:
-        done = fold(network)
-    else:
-        options: dict[str, Any] = {"groups": groups, "depthwise": depthwise, "standardized": standardized}
-        done = converted(network, recipe, how=how, in_place=True, **options)
+    done: Conversion | Folding = (
+        fold(network) if recipe == FOLD else converted(network, recipe, in_place=True, **options)
+    )
     report(done.summary)
     if done.stopped:
         report(f"{model}: some pairs are known from the order of the modules only: {done.stopped}")

@@ -97,20 +97,60 @@ def load_checkpoint(
         (('weight', 'bias'), 'two tensors of state dict loaded')
     """
     weights = checkpoint if isinstance(checkpoint, Checkpoint) else open_checkpoint(checkpoint)
-    inside = _tensors_by_key(model)
+    pairs, report = _matched(model, weights)
+    _check(report, model, strict=strict)
+    refused = set(report.refused)
+    broken = _copy(weights, [pair for pair in pairs if pair.key not in refused], strict=strict)
+    return replace(report, not_finite=broken) if broken else report
+
+
+def matching_names(
+    model: nn.Module, checkpoint: Checkpoint, *, strict: bool = True
+) -> tuple[dict[str, str], LoadReport]:
+    """Say which tensor of a checkpoint belongs in which of a model, as `load_checkpoint` does, and change nothing.
+
+    Args:
+        model: by whose names.
+        checkpoint: an open checkpoint.
+        strict: as `load_checkpoint` takes it; values are not looked at.
+
+    Returns:
+        From names in the model's state dict to names in the checkpoint, in the model's order, tied parameters under
+        each of their names; and the report, in which nothing is loaded yet.
+
+    Raises:
+        SourceError: as `load_checkpoint`.
+
+    Example:
+        >>> weights = open_checkpoint({"module.weight": torch.ones(1, 2), "module.bias": torch.zeros(1)})
+        >>> matching_names(nn.Linear(2, 1), weights)[0]
+        {'weight': 'module.weight', 'bias': 'module.bias'}
+    """
+    pairs, report = _matched(model, checkpoint)
+    _check(report, model, strict=strict)
+    refused = set(report.refused)
+    taken = [pair for pair in pairs if pair.key not in refused]
+    own = {pair.key: pair.found.name for pair in taken}
+    tied = {id(pair.target): pair.found.name for pair in reversed(taken)}
+    names: dict[str, str] = {}
+    for key, (name, target) in _tensors_by_key(model).items():
+        found = own.get(key) or tied.get(id(target))
+        if found is not None:
+            names[name] = found
+    return names, report
+
+
+def _matched(model: nn.Module, weights: Checkpoint) -> tuple[list[_Pair], LoadReport]:
+    """What belongs where, and what does not."""
+    inside = {key: target for key, (_, target) in _tensors_by_key(model).items()}
     listed = _by_key(weights, remedy="pass a state dict with one of them")
     outside, notes = aligned(listed, inside, source=weights.source)
     wanted = {key: target for key, target in inside.items() if target.is_floating_point() or key in outside}
     outside, renamed = one_renamed(outside, wanted)  # counts of batches are missing in old files, and are no weights
     pairs = [_Pair(key, target, outside[key]) for key, target in inside.items() if key in outside]
     report = _compare(weights, model, inside, pairs)
-    report = replace(
-        report, extra=tuple(key for key in outside if key not in inside), notes=(*weights.notes, *notes, *renamed)
-    )
-    _check(report, model, strict=strict)
-    refused = set(report.refused)
-    broken = _copy(weights, [pair for pair in pairs if pair.key not in refused], strict=strict)
-    return replace(report, not_finite=broken) if broken else report
+    extra = tuple(key for key in outside if key not in inside)
+    return pairs, replace(report, extra=extra, notes=(*weights.notes, *notes, *renamed))
 
 
 def _key(tensor: TensorInfo) -> str:
@@ -129,8 +169,8 @@ def _by_key(weights: Checkpoint, *, remedy: str) -> dict[str, TensorInfo]:
     return found
 
 
-def _tensors_by_key(model: nn.Module) -> dict[str, torch.Tensor]:
-    """The model's own tensors, not copies, by key."""
+def _tensors_by_key(model: nn.Module) -> dict[str, tuple[str, torch.Tensor]]:
+    """The model's names and its own tensors, not copies, by key."""
     state = model.state_dict(keep_vars=True)
     listed = open_checkpoint(model)
     for entry in listed.skipped:
@@ -138,7 +178,7 @@ def _tensors_by_key(model: nn.Module) -> dict[str, torch.Tensor]:
             problem = f"its {printable(entry.name, limit=80)!r} cannot take values: {entry.reason}"
             raise SourceError(type(model).__name__, problem, "build it with plain tensors that lie in memory")
     named = _by_key(listed, remedy="give its modules names that differ by more than a wrapper")
-    return {key: state[tensor.name] for key, tensor in named.items()}
+    return {key: (tensor.name, state[tensor.name]) for key, tensor in named.items()}
 
 
 def _compare(
@@ -198,7 +238,7 @@ def _copy(weights: Checkpoint, pairs: Sequence[_Pair], *, strict: bool) -> tuple
     for done, pair in enumerate(pairs):
         try:
             tensor = weights[pair.found.name]
-            if not _finite(tensor):
+            if not finite(tensor):
                 if strict:
                     problem = f"{_shown([pair.key])} holds NaN or infinite values"
                     raise SourceError(weights.source, problem, "load it all the same with strict=False")  # noqa: TRY301
@@ -213,7 +253,8 @@ def _copy(weights: Checkpoint, pairs: Sequence[_Pair], *, strict: bool) -> tuple
     return tuple(broken)
 
 
-def _finite(tensor: torch.Tensor) -> bool:
+def finite(tensor: torch.Tensor) -> bool:
+    """Whether a tensor holds neither NaN nor infinite values."""
     if not (tensor.is_floating_point() or tensor.is_complex()):
         return True
     widened = tensor.float() if tensor.element_size() == 1 else tensor  # torch tests no type of 8 bits

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import unquote
 
 import torch
 from torch import nn
@@ -16,14 +15,13 @@ from torch import nn
 from weightatlas.checkpoints.untrusted import summary
 from weightatlas.checkpoints.zoo import ZOOS, parse_options, zoo_model
 from weightatlas.errors import SourceError
+from weightatlas.evaluation.converted_names import conversion_apart
 from weightatlas.evaluation.exported import is_export, open_export
 from weightatlas.evaluation.loading import load_checkpoint
 from weightatlas.evaluation.transformers_folder import CONFIG, open_transformers
 from weightatlas.evaluation.user_code import call_by_name, is_code
 from weightatlas.nn.alexnet import AlexNet
 from weightatlas.nn.branched import BranchedNetwork
-from weightatlas.nn.conversion.recipes import parse_recipe
-from weightatlas.nn.convert import convert
 from weightatlas.nn.language_model import LanguageModel
 from weightatlas.nn.networks import ARTICLE, SMALL, SimplifiedNetwork
 from weightatlas.nn.parallel_branches import ParallelBranches
@@ -54,8 +52,8 @@ def open_model(
       `weightatlas:parallel-branches`, with the options of `AlexNet`, `BranchedNetwork` and `ParallelBranches`;
       `weightatlas:resnet18-cifar` (8, 14, 20, 34, 50, 56, 110, 152), with those of `ResidualNetwork`;
       `weightatlas:language-model`, with those of `LanguageModel`; `weightatlas:segmenter`, with those of `Segmenter`.
-    - any of these with `convert=RECIPE`, as in `timm:resnet50?convert=ws+gn`: it is converted as `convert` does, and
-      then a checkpoint, of the converted network, is loaded.
+    - any of these with `convert=RECIPE`, as in `timm:resnet50?convert=ws+gn`: it is converted as `convert` does, whose
+      options are written `convert.groups=16`, and then a checkpoint, of the converted network, is loaded.
     - `package.module:callable`: your own code, imported (the current directory too) and called with the options after
       the question mark. It gives an `nn.Module`. This is the only name that runs code of yours.
     - a `.pt2` file of `torch.export.save`: a graph of torch's operators, run in the mode in which it was exported. What
@@ -108,9 +106,9 @@ def _built(name: object, checkpoint: Any, seed: int) -> tuple[nn.Module, Any]:  
         return _at_path(text, checkpoint, seed)
     word = text.partition(":")[0]
     if word in (*ZOOS, OWN):
-        plain, recipe = _recipe_apart(text)
+        plain, conversion = conversion_apart(text)
         model = _of_zoo(plain, seed, download=checkpoint is None) if word in ZOOS else _own(plain, seed)
-        return (model if recipe is None else _converted(text, model, recipe)), checkpoint
+        return (model if conversion is None else conversion.of(model)), checkpoint
     if is_code(text):
         return _module(text, call_by_name(text, seed=seed, kinds=(*ZOOS, OWN))), checkpoint
     raise _no_such(text, word)
@@ -118,23 +116,6 @@ def _built(name: object, checkpoint: Any, seed: int) -> tuple[nn.Module, Any]:  
 
 def _of_zoo(source: str, seed: int, *, download: bool) -> nn.Module:
     return zoo_model(source if download else _without_download(source), seed=seed)
-
-
-def _recipe_apart(source: str) -> tuple[str, str | None]:
-    """A name without its option `convert`, and that option's value, in which a plus sign is one."""
-    name, _, query = source.partition("?")
-    parts = query.split("&") if query else []
-    recipes = [part.partition("=")[2] for part in parts if part.partition("=")[0] == "convert"]
-    rest = [part for part in parts if part.partition("=")[0] != "convert"]
-    return "?".join((name, *(["&".join(rest)] if rest else []))), unquote(recipes[-1]) if recipes else None
-
-
-def _converted(source: str, model: nn.Module, recipe: str) -> nn.Module:
-    try:
-        parse_recipe(recipe)
-    except ValueError as error:
-        raise SourceError(source, str(error), "write for instance ?convert=ws+gn") from error
-    return convert(model, recipe, in_place=True).model
 
 
 def _at_path(text: str, checkpoint: Any, seed: int) -> tuple[nn.Module, Any]:  # noqa: ANN401

@@ -7,6 +7,7 @@ from weightatlas.lab.configuration import Configuration, Recipe
 from weightatlas.lab.configuration_file import read_configuration
 from weightatlas.lab.demo import Demo, DemoError, DemoNetwork, demo
 from weightatlas.lab.devices import Devices
+from weightatlas.lab.forking import Fork
 from weightatlas.lab.interventions import INTERVENTIONS, intervene
 from weightatlas.lab.records import RunFolder
 from weightatlas.lab.running import Run, run
@@ -20,6 +21,7 @@ __all__ = [
     "DemoNetwork",
     "Devices",
     "DivergedError",
+    "Fork",
     "OutOfMemoryError",
     "Recipe",
     "Run",

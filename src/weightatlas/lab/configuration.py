@@ -6,10 +6,13 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
-from typing import Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from weightatlas.data import Augmentation
 from weightatlas.lab.kinds import is_number, require, require_kinds
+
+if TYPE_CHECKING:
+    from weightatlas.lab.forking import Fork
 
 Optimizer = Literal["sgd", "adam", "adamw"]
 Schedule = Literal["one-cycle", "cosine", "step", "constant"]
@@ -121,6 +124,7 @@ class Configuration:
         every: also keep one every so many steps.
         save_every: steps between two states that a killed run can go on from; None is a twentieth of the run.
         seed: fixes the first weights, the order of the data, and whatever else is drawn.
+        fork: where the run leaves the unforked one of the same seed; None is the unforked one.
     """
 
     model: str
@@ -133,6 +137,7 @@ class Configuration:
     every: int | None = None
     save_every: int | None = None
     seed: int = 0
+    fork: Fork | None = None
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning.
@@ -148,7 +153,15 @@ class Configuration:
 
     def to_dict(self) -> dict[str, Any]:
         """Give it as JSON has it: nested mappings, lists, numbers and text."""
-        return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]
+        values = asdict(self)
+        if self.fork is None:  # as configurations were before there were forks, so that their identities stay
+            del values["fork"]
+        return json.loads(json.dumps(values))  # type: ignore[no-any-return]
+
+    @property
+    def first_seed(self) -> int:
+        """The seed of which the first weights are drawn."""
+        return self.seed if self.fork is None else self.fork.first_seed(seed=self.seed)
 
     @property
     def identity(self) -> str:

@@ -14,18 +14,19 @@ from weightatlas.checkpoints.untrusted import summary
 from weightatlas.data import Augmentation
 from weightatlas.errors import SourceError
 from weightatlas.lab.configuration import Configuration, Recipe
+from weightatlas.lab.forking import Fork
 from weightatlas.lab.kinds import frozen, other_kind
 
 if TYPE_CHECKING:
     import os
 
-TABLES: Final[Mapping[str, type[Recipe | Augmentation]]] = MappingProxyType(
-    {"recipe": Recipe, "augmentation": Augmentation}
+TABLES: Final[Mapping[str, type[Recipe | Augmentation | Fork]]] = MappingProxyType(
+    {"recipe": Recipe, "augmentation": Augmentation, "fork": Fork}
 )
 """What stands in tables of its own."""
 
 PLACES: Final = MappingProxyType(
-    {item.name: f"[{key}]" for key, kind in TABLES.items() for item in fields(kind)}
+    {item.name: f"[{key}]" for key, kind in TABLES.items() if kind is not Fork for item in fields(kind)}
     | {item.name: "no table, at the top" for item in fields(Configuration) if item.name not in TABLES}
 )
 """Where each field stands in a file."""
@@ -72,7 +73,7 @@ def check_fields(values: Mapping[str, Any], *, source: str, others: Collection[s
 
 
 def read_configuration(path: str | os.PathLike[str]) -> Configuration:
-    """Read a configuration from a TOML file: the fields of `Configuration`, then tables [recipe] and [augmentation].
+    """Read a configuration from a TOML file: the fields of `Configuration`; [recipe], [augmentation], [fork].
 
     Raises:
         SourceError: it cannot be read, is no TOML, or a field is missing, unknown or has no meaning.

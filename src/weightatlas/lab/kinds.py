@@ -8,6 +8,8 @@ from dataclasses import Field, fields
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
+from weightatlas.lab.forking import Fork
+
 if TYPE_CHECKING:
     from weightatlas.lab.configuration import Configuration, Recipe
 
@@ -58,6 +60,7 @@ KINDS: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = MappingProxyType
         "bool": (lambda value: type(value) is bool, "true or false"),
         "str": (lambda value: isinstance(value, str) and value != "", "a name"),
         "Rotate": (lambda value: isinstance(value, str), 'text in quotes, such as "90"'),
+        "Fork": (lambda value: isinstance(value, Fork), "a fork: its step, and perhaps its seed"),
         "tuple[str, ...]": (_are_names, "a list of names"),
         "tuple[float, float]": (lambda value: _are_numbers(value) and len(value) == 2, "two numbers"),
         "tuple[float, ...]": (_are_numbers, "numbers"),

@@ -11,6 +11,7 @@ from weightatlas.errors import SourceError
 
 if TYPE_CHECKING:
     from weightatlas.lab.configuration import Configuration, Keep, Recipe
+    from weightatlas.lab.forking import Fork
 
 SAVES: Final = 20
 """A run is saved at least this often, so that a kill costs a twentieth of it at most."""
@@ -102,8 +103,8 @@ def make_plan(recipe: Recipe, examples: int | None, *, source: str = "data") -> 
     return Plan(steps, tuple(stretches), examples)
 
 
-def kept_steps(plan: Plan, keep: Keep, every: int | None) -> frozenset[int]:
-    """Give the numbers of updates after which a checkpoint is kept; the end of the run is always one.
+def kept_steps(plan: Plan, keep: Keep, every: int | None, fork: Fork | None = None) -> frozenset[int]:
+    """Give the numbers of updates after which a checkpoint is kept; the end of the run is always one, a fork another.
 
     Example:
         >>> sorted(kept_steps(Plan(10, (Stretch(0, 0, 4),), None), "log", 5))
@@ -116,11 +117,13 @@ def kept_steps(plan: Plan, keep: Keep, every: int | None) -> frozenset[int]:
         steps |= {0, *plan.ends_of_epochs()}
     if every is not None:
         steps |= set(range(0, plan.steps + 1, every))
+    if fork is not None:
+        steps |= {0 if fork.step is None else fork.step}
     return frozenset(steps)
 
 
 def saved_steps(plan: Plan, configuration: Configuration) -> frozenset[int]:
     """Give the numbers of updates after which a run is saved so that it can go on from there."""
-    kept = kept_steps(plan, configuration.keep, configuration.every)
+    kept = kept_steps(plan, configuration.keep, configuration.every, configuration.fork)
     spacing = configuration.save_every or max(1, plan.steps // SAVES)
     return kept | frozenset(range(spacing, plan.steps + 1, spacing))

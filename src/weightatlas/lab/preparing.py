@@ -10,14 +10,16 @@ import joblib
 import torch
 
 from weightatlas.checkpoints.untrusted import summary
-from weightatlas.data import Examples, NoSplitError, Prefetched, SceneFeed, StreamedFeed
+from weightatlas.data import Examples, NoSplitError, Prefetched, SceneFeed, Scenes, StreamedFeed
 from weightatlas.errors import SourceError
 from weightatlas.evaluation import feed_of, open_data, open_model
 from weightatlas.evaluation.scoring import logits_of
+from weightatlas.lab.forking import ForkedFeed
 from weightatlas.lab.interventions import intervene
+from weightatlas.lab.plan import make_plan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from lightning_fabric import Fabric
 
@@ -44,17 +46,16 @@ def open_feeds(configuration: Configuration, *, device: str = "cpu", processes: 
     make = partial(
         feed_of,
         augmentation=configuration.augmentation,
-        seed=seed,
         device=device,
         workers=max(1, int(joblib.cpu_count()) // processes),
     )
     # Of data whose training split is not whole the test split would be the only one, and be trained on.
     whole = configuration.data.startswith(ALWAYS_TESTED) and not _names_split(configuration)
     data = open_data(configuration.data, seed=seed, split="train" if whole else None)
-    if configuration.held_out is not None:
-        return make(data), make(open_data(configuration.held_out, seed=seed))
-    held_out = _held_out(configuration, data)
-    return make(data), None if held_out is None else make(held_out)
+    opened = configuration.held_out
+    held_out = _held_out(configuration, data) if opened is None else open_data(opened, seed=seed)
+    feed = _forked(configuration, data, make) if configuration.fork is not None else make(data, seed=seed)
+    return feed, None if held_out is None else make(held_out, seed=seed)
 
 
 def build(configuration: Configuration, feed: Feed) -> torch.nn.Module:
@@ -65,9 +66,9 @@ def build(configuration: Configuration, feed: Feed) -> torch.nn.Module:
             too few classes for them, or they have none.
         ClassesError: what the network gives are no logits.
     """
-    model = open_model(configuration.model, seed=configuration.seed)
+    model = open_model(configuration.model, seed=configuration.first_seed)
     for name in configuration.interventions:
-        model = intervene(model, name, input_size=feed.shape[-1], seed=configuration.seed)
+        model = intervene(model, name, input_size=feed.shape[-1], seed=configuration.first_seed)
     inputs, targets = next(iter(feed.in_order(1)))
     if targets.is_floating_point():
         problem = f"its targets are {str(targets.dtype).removeprefix('torch.')} and no classes"
@@ -93,11 +94,36 @@ def build(configuration: Configuration, feed: Feed) -> torch.nn.Module:
 @contextmanager
 def read_ahead(feed: Feed, fabric: Fabric) -> Iterator[Feed]:
     """Give the feed, its batches prepared ahead where they are decoded, or drawn on the processor for a GPU."""
-    if not isinstance(feed, StreamedFeed) and not (isinstance(feed, SceneFeed) and fabric.device.type == "cuda"):
+    kind = feed.trunk if isinstance(feed, ForkedFeed) else feed
+    if not isinstance(kind, StreamedFeed) and not (isinstance(kind, SceneFeed) and fabric.device.type == "cuda"):
         yield feed
         return
     with Prefetched(feed) as ahead:
         yield ahead
+
+
+def _forked(configuration: Configuration, data: Data, make: Callable[..., Feed]) -> Feed:
+    """The training data of a forked run: up to the fork the trunk's stream, from there on another of the same data.
+
+    Scenes are drawn from a seed; of all else the examples stay, and their order and augmentation are others.
+    """
+    fork, seed = configuration.fork, configuration.seed
+    if data.material is None or fork is None:
+        problem = "batches of your own come in an order of their own, which a fork cannot change"
+        raise SourceError(configuration.data, problem, "give a folder, Parquet or an .npz, or no fork")
+    other = fork.seed_at(fork.step or 0, seed=seed)
+    if isinstance(data.material, Scenes):
+        branch = make(open_data(configuration.data, seed=other), seed=other)
+    else:
+        branch = make(data, seed=other)
+    if fork.step is None:
+        return branch
+    trunk = make(data, seed=seed)
+    plan = make_plan(configuration.recipe, trunk.examples, source=trunk.name)
+    if fork.step >= plan.steps:
+        problem = f"a fork at step {fork.step} leaves nothing of a run of {plan.steps}"
+        raise SourceError(configuration.data, problem, f"fork before step {plan.steps}")
+    return ForkedFeed(trunk, branch, plan.batch(fork.step)[0])
 
 
 def _names_split(configuration: Configuration) -> bool:

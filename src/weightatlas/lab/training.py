@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from weightatlas.data import Feed
     from weightatlas.lab.configuration import Recipe
+    from weightatlas.lab.forking import Fork
     from weightatlas.lab.records import RunFolder
     from weightatlas.result import Row
 
@@ -64,6 +65,7 @@ def train(
     recipe: Recipe,
     *,
     seed: int = 0,
+    fork: Fork | None = None,
     held_out: Feed | None = None,
     folder: RunFolder | None = None,
     saves: frozenset[int] = frozenset(),
@@ -85,6 +87,7 @@ def train(
         feed: the training data.
         recipe: how to train.
         seed: fixes what training draws; torch's generator is left as it was. Model and feed have seeds of their own.
+        fork: from which update on it is fixed by the fork instead; the feed is to be a forked one too.
         held_out: data to score at every checkpoint that is kept, and at the end.
         folder: where the run is kept, already held; a run that lies there goes on. None keeps nothing.
         saves: after how many updates to save, so that a killed run can go on; the end is one of them.
@@ -123,6 +126,7 @@ def train(
         recipe=recipe,
         plan=plan,
         seed=seed,
+        fork=fork,
         folder=folder,
         keeps=keeps,
         journal=journal,
@@ -152,6 +156,7 @@ class _Run:
     recipe: Recipe
     plan: Plan
     seed: int
+    fork: Fork | None
     folder: RunFolder | None
     keeps: frozenset[int]
     journal: Journal
@@ -182,7 +187,7 @@ class _Run:
         start, size = self.plan.batch(step)
         now = rates(recipe, step, self.plan.steps)
         set_rates(self.optimizer, now)
-        _seed_update(self.seed, step, fabric)
+        _seed_update(self.seed if self.fork is None else self.fork.seed_at(step, seed=self.seed), step, fabric)
         inputs, targets = self.feed.batch(start, size, rank=fabric.global_rank, ranks=fabric.world_size)
         inputs, targets = inputs.to(fabric.device, non_blocking=True), targets.to(fabric.device, non_blocking=True)
         if recipe.channels_last and inputs.ndim == 4:

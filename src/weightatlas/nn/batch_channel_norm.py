@@ -21,7 +21,14 @@ from weightatlas.nn.batch_channel.batch_then_channel import (
 from weightatlas.nn.batch_channel.forward_pass import is_eager, is_repeated
 from weightatlas.nn.batch_channel.fused_channel_norm import fused
 from weightatlas.nn.batch_channel.map_moments import is_channels_last, map_moments
-from weightatlas.nn.batch_channel.running_estimates import BatchMoments, Estimates, averaged, is_shared, towards
+from weightatlas.nn.batch_channel.running_estimates import (
+    BatchMoments,
+    Estimates,
+    averaged,
+    check_rate,
+    is_shared,
+    towards,
+)
 
 FUSED_FROM: Final = 2**16
 """Values from which the fused way is faster on a CPU; below, what it costs to call its operators decides."""
@@ -300,12 +307,7 @@ def _check(channels: int, groups: int, rate: float, warmup: int) -> None:
     if channels < 1 or groups < 1 or channels % groups:
         message = f"groups must divide the channels: {groups} does not divide {channels}; see group_count"
         raise ValueError(message)
-    if not 0 <= rate <= 1:
-        message = f"rate must be from 0 to 1, not {rate}"
-        raise ValueError(message)
-    if warmup < 0:
-        message = f"warmup must be a number of batches, not {warmup}"
-        raise ValueError(message)
+    check_rate(rate, warmup)
 
 
 def _has_fused_kernels(values: torch.Tensor) -> bool:

@@ -13,12 +13,11 @@ from weightatlas.errors import SourceError
 from weightatlas.nn.conversion.convolution_kinds import is_convolution, standardises_already
 from weightatlas.nn.conversion.modules import copied, described, model_name, refuse_what_cannot_change, replaced
 from weightatlas.nn.conversion.norm_kinds import WORDS, read_norm
-from weightatlas.nn.conversion.norm_replacement import NormOptions, Place, forget_estimates, is_already, new_norm
+from weightatlas.nn.conversion.norm_replacement import Place, forget_estimates, is_already, new_norm
+from weightatlas.nn.conversion.options import ConversionOptions
 from weightatlas.nn.conversion.pairs import read_wiring
-from weightatlas.nn.conversion.recipes import Recipe, parse_recipe
 from weightatlas.nn.conversion.report import Conversion, ConvertedLayer
 from weightatlas.nn.conversion.weight_replacement import is_standardized, standardized_convolution, why_not
-from weightatlas.nn.standardization import Standardization, find_standardization
 from weightatlas.wording import counted
 
 if TYPE_CHECKING:
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
 
     from weightatlas.nn.conversion.norm_kinds import Norm
     from weightatlas.nn.conversion.pairs import Wiring
+    from weightatlas.nn.conversion.recipes import Recipe
+    from weightatlas.nn.standardization import Standardization
 
 
 def convert(
@@ -99,26 +100,17 @@ def convert(
         >>> conversion.rows()[2]["skipped"]
         'no norm is right behind it: the answer takes its output'
     """
-    parts = parse_recipe(recipe)
-    way = find_standardization(how if parts.weights == "ws" else parts.weights or how)
-    options = _Options(parts, way, NormOptions(groups, rate, warmup), depthwise=depthwise, every=standardized == "all")
-    _check(standardized, groups)
+    options = ConversionOptions.of(
+        recipe, groups=groups, depthwise=depthwise, standardized=standardized, how=how, rate=rate, warmup=warmup
+    )
     refuse_what_cannot_change(model)
     changed = model if in_place else copied(model)
     work = _Work(changed, read_wiring(changed, example_inputs=example_inputs), options)
     layers = work.layers()
     if all(layer.after is None for layer in layers):
-        raise _nothing(model, parts, layers)
-    return Conversion(model_name(model), replaced(changed, work.substitutes), str(parts), layers, work.wiring.stopped)
-
-
-@dataclass(frozen=True, slots=True)
-class _Options:
-    recipe: Recipe
-    how: Standardization
-    norms: NormOptions
-    depthwise: bool
-    every: bool
+        raise _nothing(model, options.recipe, layers)
+    asked = str(options.recipe)
+    return Conversion(model_name(model), replaced(changed, work.substitutes), asked, layers, work.wiring.stopped)
 
 
 @dataclass(slots=True)
@@ -127,7 +119,7 @@ class _Work:
 
     model: nn.Module
     wiring: Wiring
-    options: _Options
+    options: ConversionOptions
     substitutes: dict[nn.Module, nn.Module] = field(default_factory=dict)
     fresh: set[str] = field(default_factory=set)
 
@@ -195,15 +187,6 @@ class _Work:
             device=likely.device,
             dtype=likely.dtype,
         )
-
-
-def _check(standardized: str, groups: int) -> None:
-    if standardized not in ("followed", "all"):
-        message = f"standardized={standardized!r} is unknown; there is 'followed' and 'all'"
-        raise ValueError(message)
-    if groups < 1:
-        message = f"groups must be 1 or more, not {groups}"
-        raise ValueError(message)
 
 
 def _nothing(model: nn.Module, recipe: Recipe, layers: tuple[ConvertedLayer, ...]) -> SourceError:

@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn, optim
 from torch.utils.hooks import RemovableHandle
 
+from weightatlas.nn.batch_channel.running_estimates import check_rate
 from weightatlas.nn.batch_channel_norm import BatchChannelNorm1d, BatchChannelNorm2d, BatchChannelNorm3d
 
 
@@ -32,9 +33,7 @@ def set_update_rate(model: nn.Module, rate: float) -> int:
         >>> set_update_rate(norm, 0.01), round(norm.rate.item(), 4)
         (1, 0.01)
     """
-    if not 0 <= rate <= 1:
-        message = f"rate must be from 0 to 1, not {rate}"
-        raise ValueError(message)
+    check_rate(rate)
     norms = [
         module
         for module in model.modules()
@@ -129,9 +128,7 @@ def accumulation_rate(rate: float, parts: int) -> float:
         >>> accumulation_rate(0.75, 2)
         0.5
     """
-    if not 0 <= rate <= 1:
-        message = f"rate must be from 0 to 1, not {rate}"
-        raise ValueError(message)
+    check_rate(rate)
     if parts < 1:
         message = f"parts must be at least 1, not {parts}"
         raise ValueError(message)

@@ -36,6 +36,7 @@ class Call:
         arguments: by their names in the operator's schema; values stand for tensors.
         shapes: of what it gives, one for each output.
         instances: the copies made so far.
+        seen: the axes of all values so far.
     """
 
     node: fx.Node
@@ -43,6 +44,7 @@ class Call:
     arguments: Mapping[str, Any]
     shapes: tuple[tuple[int, ...], ...]
     instances: Instances = field(default_factory=Instances)
+    seen: list[tuple[Term, ...]] = field(default_factory=list)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -72,6 +74,10 @@ class Call:
         """A result with these axes."""
         shape = self.shapes[output]
         return Value(tuple(UNIT if n == 1 else axis for n, axis in zip(shape, axes, strict=True)), shape)
+
+    def within(self, axes: Sequence[Term]) -> None:
+        """Write down a value that the operator computes on its way: sums over its axes, or what is summed."""
+        self.seen.append(tuple(axes))
 
     def fresh(self, reason: str | None = None, output: int = 0) -> Value:
         """A result whose axes are nobody else's."""

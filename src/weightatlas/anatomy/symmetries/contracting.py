@@ -23,6 +23,7 @@ def convolve(call: Call) -> Result:
     hold(weight.axes[2:], KERNEL)
     hold(value.axes[place + 1 :], POSITIONS)
     outputs = _grouped(value.axes[place], weight, groups, transposed=transposed)
+    call.within([*value.axes, outputs if groups == 1 else weight.axes[1 if transposed else 0]])
     bias = call.optional("bias")
     if bias is not None:
         unify(bias.axes[0], outputs)
@@ -55,6 +56,7 @@ def linear(call: Call) -> Result:
     value, weight, bias = call.value("input"), call.value("weight"), call.optional("bias")
     unify(value.axes[-1], weight.axes[-1])
     outputs = weight.axes[0] if len(weight.shape) == 2 else UNIT
+    call.within([*value.axes, outputs])
     if bias is not None and bias.shape:
         unify(bias.axes[0], outputs)
     return call.made([*value.axes[:-1], outputs][: len(call.shape)])
@@ -63,21 +65,22 @@ def linear(call: Call) -> Result:
 def product(call: Call) -> Result:
     """A matrix product of the last two axes, the others in step."""
     left, right = call.value("self", "input"), call.value("other", "mat2", "vec", "tensor")
-    return call.made(_product(left, right, len(call.shape)))
+    return call.made(_product(call, left, right))
 
 
 def added_product(call: Call) -> Result:
     """A matrix product on top of another value."""
     left, right = call.value("mat1", "batch1"), call.value("mat2", "batch2")
-    made = _product(left, right, len(call.shape))
+    made = _product(call, left, right)
     return call.made(broadcast([made, call.value("self").axes], len(call.shape)))
 
 
-def _product(left: Value, right: Value, length: int) -> list[Term]:
+def _product(call: Call, left: Value, right: Value) -> list[Term]:
     rows = [left.axes[-2]] if len(left.shape) > 1 else []
     columns = [right.axes[-1]] if len(right.shape) > 1 else []
     unify(left.axes[-1], right.axes[-2] if len(right.shape) > 1 else right.axes[0])
-    batches = broadcast([left.axes[:-2], right.axes[:-2]], length - len(rows) - len(columns))
+    batches = broadcast([left.axes[:-2], right.axes[:-2]], len(call.shape) - len(rows) - len(columns))
+    call.within([*batches, *rows, left.axes[-1], *columns])
     return [*batches, *rows, *columns]
 
 
@@ -96,6 +99,7 @@ def einsum(call: Call) -> Result:
                 known[letter] = resolved(axis)
             elif resolved(axis) is not UNIT:
                 unify(known[letter], axis)
+    call.within(list(known.values()))
     return call.made([known[letter] for letter in _letters(output, len(call.shape))])
 
 
@@ -122,6 +126,7 @@ def attend(call: Call) -> Result:
     if call.arguments.get("is_causal"):
         hold([query.axes[-2], key.axes[-2]], "attention sees what came before")
     heads = _heads(query, (key, value))
+    call.within([*heads, query.axes[-2], key.axes[-2]])
     mask = call.optional("attn_mask")
     if mask is not None:
         broadcast([[*heads, query.axes[-2], key.axes[-2]], mask.axes], len(query.shape))

@@ -24,6 +24,21 @@ def keep(call: Call) -> Result:
     return [call.made(call.values()[0].axes, output) for output in range(len(call.shapes))]
 
 
+def normalize(call: Call) -> Result:
+    """Entries along an axis divided by a sum over all of them."""
+    value = call.values()[0]
+    axis = call.axis(len(value.shape))
+    call.within([one for place, one in enumerate(value.axes) if place != axis])
+    return keep(call)
+
+
+def scale_norm(call: Call) -> Result:
+    """A weight of a given norm, taken over all axes but one."""
+    value = call.values()[0]
+    call.within(value.axes[call.axis(len(value.shape)) :][:1])
+    return pointwise(call)
+
+
 def uniform(call: Call) -> Result:
     """A new value that is the same everywhere, or anything at all: its entries may change places."""
     return call.fresh()
@@ -120,12 +135,12 @@ _POINTWISE: Final = (
     "dropout", "native_dropout", "softplus", "log_sigmoid", "softsign", "pow", "bernoulli", "true_divide", "glu_jvp",
     "hardswish", "hardsigmoid", "hardtanh", "relu6", "leaky_relu", "elu", "celu", "selu", "mish", "threshold", "square",
     "softshrink", "hardshrink", "rsub", "__and__", "__or__", "__xor__", "logical_and", "logical_or", "logical_not",
-    "_weight_norm", "_weight_norm_interface",
 )  # fmt: skip
 _KEEPING: Final = (
-    "clone", "contiguous", "alias", "detach", "to", "_to_copy", "lift_fresh_copy", "type_as", "softmax", "_softmax",
-    "log_softmax", "_log_softmax", "feature_dropout", "alpha_dropout", "feature_alpha_dropout", "_safe_softmax",
+    "clone", "contiguous", "alias", "detach", "to", "_to_copy", "lift_fresh_copy", "type_as",
+    "feature_dropout", "alpha_dropout", "feature_alpha_dropout",
 )  # fmt: skip
+_NORMALIZING: Final = ("softmax", "_softmax", "_safe_softmax", "log_softmax", "_log_softmax")
 _UNIFORM: Final = (
     "zeros", "ones", "full", "empty", "scalar_tensor", "zeros_like", "ones_like", "full_like", "empty_like", "new_full",
     "new_zeros", "new_ones", "new_empty", "fill", "zero",
@@ -147,12 +162,12 @@ _POSITIONS: Final = (
 ELEMENTWISE: Final[Mapping[str, Rule]] = {
     **dict.fromkeys(_POINTWISE, pointwise),
     **dict.fromkeys(_KEEPING, keep),
+    **dict.fromkeys(_NORMALIZING, normalize),
+    **dict.fromkeys(("_weight_norm", "_weight_norm_interface"), scale_norm),
     **dict.fromkeys(_UNIFORM, uniform),
     **dict.fromkeys(("arange", "linspace", "eye", "tril_indices", "triu_indices", "one_hot"), enumerate_),
     **dict.fromkeys(_REDUCING, reduce),
-    **dict.fromkeys(
-        ("max", "min", "argmax", "argmin", "median", "topk", "sort", "argsort", "mode", "kthvalue"), choose
-    ),
+    **dict.fromkeys(_CHOOSING, choose),
     **dict.fromkeys(("cumsum", "cumprod", "cummax", "cummin", "logcumsumexp", "diff"), run),
     **dict.fromkeys(_POSITIONS, positions),
     "glu": halve,

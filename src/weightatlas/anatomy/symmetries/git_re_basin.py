@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from weightatlas.anatomy.symmetries.layout import Factor, Layout, factors_of
-from weightatlas.anatomy.symmetries.report import Symmetries, described
+from weightatlas.anatomy.symmetries.report import Symmetries, described, entries_of
 from weightatlas.anatomy.symmetries.verified import verified
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def from_git_re_basin(
             Factor(size, name, None if name else KEPT) for name, size in zip(names, shapes[tensor], strict=True)
         )
     if example_inputs is None:
-        return described(model, layouts)
+        return described(entries_of(model), layouts)
     return verified(model, example_inputs, layouts, seed=seed)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -68,6 +68,16 @@ class Instances:
         assert isinstance(leaf, Leaf)  # noqa: S101 - it was found as one
         copies = [self._copied(rest, leaf, entry) for entry in range(leaf.size)]
         return Product((*(self.expanded(one) for one in known.parts[:place]), Segments(tuple(copies))))
+
+    def by_entry(self, axes: Sequence[Term]) -> Iterator[Sequence[Term]]:
+        """The axes of a value; where one is a leaf that has copies beside it, once for each entry, with the copies."""
+        present = {leaf for axis in axes for leaf in leaves_of(axis)}
+        chosen = [one for one in dict.fromkeys(one for one, _, _ in self.known) if one in present]
+        if not chosen:
+            yield axes
+        for one in chosen:
+            for entry in range(one.size):
+                yield [self._copied(axis, one, entry) for axis in axes]
 
     def _copied(self, term: Term, chosen: Leaf, entry: int) -> Term:
         found = resolved(term)

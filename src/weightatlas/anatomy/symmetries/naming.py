@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from weightatlas.anatomy.symmetries.layout import Combined, Factor, Joined, Layout
+from weightatlas.anatomy.symmetries.owners import owners_of
+from weightatlas.anatomy.symmetries.separating import Owners, Separation
 from weightatlas.anatomy.symmetries.terms import Leaf, Segments, Term, leaves_of, resolved
 
 if TYPE_CHECKING:
@@ -14,11 +16,23 @@ if TYPE_CHECKING:
 UNUSED = "nothing in the graph reads it"
 
 
-def layouts_of(walk: Walk) -> dict[str, tuple[Layout, ...]]:
-    """The layout of every axis of every stored tensor; axes of length 1 are a factor that stays."""
+def layouts_of(walk: Walk) -> tuple[dict[str, tuple[Layout, ...]], Owners]:
+    """The layout of every axis of every stored tensor; axes of length 1 are a factor that stays.
+
+    What stands beside a factor that stays has a group for each of its entries.
+
+    Returns:
+        The layouts; and for groups, those others of whose entries each could have a copy of its own.
+    """
     tensors = {name: [walk.instances.expanded(axis) for axis in axes] for name, axes in walk.tensors.items()}
+    owners = owners_of(tensors.values(), walk.values, walk.instances)
     names = _names(tensors)
-    return {name: tuple(_layout(axis, names) for axis in axes) for name, axes in tensors.items()}
+    staying = {leaf for several in owners.values() for leaf in several if leaf not in names}
+    names |= {leaf: f"staying {number}" for number, leaf in enumerate(staying)}
+    by_name = {names[leaf]: tuple(names[one] for one in several) for leaf, several in owners.items()}
+    separation = Separation(by_name, {names[leaf] for leaf in staying})
+    layouts = {name: separation.tensor(_layout(axis, names) for axis in axes) for name, axes in tensors.items()}
+    return layouts, separation.left
 
 
 def _names(tensors: Mapping[str, Sequence[Term]]) -> dict[Leaf, str]:
@@ -55,7 +69,7 @@ def _layout(term: Term, names: Mapping[Leaf, str]) -> Layout:
     known = resolved(term)
     if isinstance(known, Leaf):
         group = names.get(known)
-        return Factor(known.size, group, None if group else known.reason or UNUSED)
+        return Factor(known.size, group, known.reason if group else known.reason or UNUSED)
     parts = tuple(_layout(part, names) for part in known.parts)
     if isinstance(known, Segments):
         return Joined(parts)

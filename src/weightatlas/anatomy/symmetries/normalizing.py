@@ -21,6 +21,8 @@ def by_channel(call: Call) -> Result:
         given = call.optional(name)
         if given is not None:
             unify(given.axes[0], value.axes[1])
+    if call.name == "instance_norm":
+        call.within(value.axes[:2])
     return _outputs(call, value)
 
 
@@ -31,6 +33,7 @@ def by_position(call: Call) -> Result:
         given = call.optional(name)
         for ours, theirs in zip(reversed(given.axes if given else ()), reversed(value.axes), strict=False):
             unify(ours, theirs)
+    call.within(value.axes[: len(value.axes) - len(call.arguments["normalized_shape"])])
     return _outputs(call, value)
 
 
@@ -38,12 +41,14 @@ def by_group(call: Call) -> Result:
     """Group norm: over the channels of a group."""
     value = call.value("input")
     groups = int(call.arguments.get("num_groups") or call.arguments.get("group") or 1)
-    if split(value.axes[1], groups) is None:
+    halves = split(value.axes[1], groups)
+    if halves is None:
         pin(value.axes[1], f"its {groups} groups run across its parts")
     for name in ("weight", "bias"):
         given = call.optional(name)
         if given is not None:
             unify(given.axes[0], value.axes[1])
+    call.within([value.axes[0], halves[0] if halves is not None else value.axes[1]])
     return _outputs(call, value)
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -12,6 +12,11 @@ from numpy.typing import NDArray
 
 from weightatlas.anatomy.symmetries.layout import Layout, factors_of, moved_share, positions_of
 from weightatlas.anatomy.symmetries.permuting import permuted
+from weightatlas.anatomy.symmetries.separating import Owners, Separation
+
+HELD: Final = "it was asked to stay"
+SHOWN: Final = 8
+"""Names that a message lists at most."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,6 +84,9 @@ class Symmetries:
         verified: whether random permutations of all groups were seen to leave the outputs as they are.
         coverage: share of the network's parameters, 0 to 1, that at least one group moves.
         change: the largest change of an output that was seen, as a share of the largest output; NaN if not verified.
+        separable: for groups that stand beside others wherever they stand (the width of a head beside the heads), the
+            names of those; see `holding`.
+        entries: of each parameter, how many.
     """
 
     groups: tuple[PermutationGroup, ...]
@@ -87,6 +95,31 @@ class Symmetries:
     verified: bool
     coverage: float
     change: float = field(default=float("nan"))
+    separable: Owners = field(default_factory=dict)
+    entries: Mapping[str, int] = field(default_factory=dict)
+
+    def holding(self, *names: str) -> Symmetries:
+        """The symmetries that are left when some groups stay: what they stand beside can then move for each entry.
+
+        All heads of a layer may change places, with one permutation of the width for all of them; or each head has a
+        permutation of its own, and the heads stay. Both at once are no longer independent of each other: a width's
+        permutation would belong to a head or to a place, and would have to follow the heads.
+
+        Args:
+            names: of groups.
+
+        Returns:
+            Symmetries in which these are pinned; "width@0" and so on in the place of a group "width" that is
+            separable by one of them.
+
+        Raises:
+            ValueError: there is no such group.
+        """
+        self._known(names)
+        separation = Separation(self.separable, frozenset(names), HELD)
+        layouts = {name: separation.tensor(axes) for name, axes in self.layouts.items()}
+        seen = self.change if self.verified else None
+        return described(self.entries, layouts, change=seen, separable=separation.left)
 
     def identity(self) -> dict[str, NDArray[np.int64]]:
         """The permutations that move nothing."""
@@ -136,25 +169,35 @@ class Symmetries:
     def _checked(self, permutations: Mapping[str, Any]) -> dict[str, NDArray[np.int64]]:
         """All groups' permutations as arrays; those that are not given stay."""
         sizes = {group.name: group.size for group in self.groups}
-        strange = next((name for name in permutations if name not in sizes), None)
-        if strange is not None:
-            message = f"no group is named {strange!r}; groups are {', '.join(sizes) or 'none'}"
-            raise ValueError(message)
+        self._known(permutations)
         return {
             name: _permutation(name, permutations[name], size) if name in permutations else np.arange(size)
             for name, size in sizes.items()
         }
 
+    def _known(self, names: Iterable[str]) -> None:
+        known = [group.name for group in self.groups]
+        strange = next((name for name in names if name not in known), None)
+        if strange is not None:
+            shown = ", ".join([*known[:SHOWN], *(["…"] if len(known) > SHOWN else [])])
+            message = f"no group is named {strange!r}; groups are {shown or 'none'}"
+            raise ValueError(message)
+
 
 def described(
-    model: torch.nn.Module, layouts: Mapping[str, tuple[Layout, ...]], *, change: float | None = None
+    entries: Mapping[str, int],
+    layouts: Mapping[str, tuple[Layout, ...]],
+    *,
+    change: float | None = None,
+    separable: Owners | None = None,
 ) -> Symmetries:
     """Symmetries by the layouts of a model's tensors.
 
     Args:
-        model: whose tensors they are.
-        layouts: of the axes of each.
+        entries: how many each of its parameters has.
+        layouts: of the axes of each tensor.
         change: of the outputs, as it was seen; None where nothing was tried.
+        separable: groups by those of whose entries each could have copies.
     """
     places = {
         (name, number): axis for name, axes in layouts.items() for number, axis in enumerate(axes) if axis.size != 1
@@ -178,7 +221,13 @@ def described(
         if factor.reason is not None
     )
     seen = float("nan") if change is None else change
-    return Symmetries(groups, pinned, layouts, change is not None, _coverage(model, layouts), seen)
+    coverage = _coverage(entries, layouts)
+    return Symmetries(groups, pinned, layouts, change is not None, coverage, seen, separable or {}, entries)
+
+
+def entries_of(model: torch.nn.Module) -> dict[str, int]:
+    """How many entries each parameter of a model has."""
+    return {name: parameter.numel() for name, parameter in model.named_parameters()}
 
 
 def sizes_of(layouts: Mapping[str, tuple[Layout, ...]]) -> dict[str, int]:
@@ -187,9 +236,8 @@ def sizes_of(layouts: Mapping[str, tuple[Layout, ...]]) -> dict[str, int]:
     return {factor.group: factor.size for factor in factors if factor.group is not None}
 
 
-def _coverage(model: torch.nn.Module, layouts: Mapping[str, tuple[Layout, ...]]) -> float:
+def _coverage(sizes: Mapping[str, int], layouts: Mapping[str, tuple[Layout, ...]]) -> float:
     """The share of the parameters' entries for which some axis moves."""
-    sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
     moved = 0.0
     for name, size in sizes.items():
         staying = float(np.prod([1 - moved_share(axis) for axis in layouts.get(name, ())]))

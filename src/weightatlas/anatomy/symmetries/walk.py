@@ -36,7 +36,7 @@ class Walk:
 
     Attributes:
         tensors: the axes of every parameter and buffer that can move, by its name in the state dict.
-        values: the axes of everything in the graph.
+        values: the axes of everything in the graph, and of what operators compute on their way.
         instances: copies of axes beside others.
     """
 
@@ -137,7 +137,7 @@ def _called(walk: Walk, node: fx.Node, known: dict[fx.Node, Any]) -> Any:  # noq
         for value in unshaped if name == "item" or "sym" in name else ():
             hold(value.axes, "a number is read off it")
         return None
-    call = Call(node, name, bound_arguments(node.target, arguments, named), shapes, walk.instances)
+    call = Call(node, name, bound_arguments(node.target, arguments, named), shapes, walk.instances, walk.values)
     found = _rule(call)(call)
     several = found if isinstance(found, list) else [found]
     return several if isinstance(node.meta["val"], list | tuple) else several[0]

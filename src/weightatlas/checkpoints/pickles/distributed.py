@@ -23,10 +23,11 @@ from weightatlas.checkpoints.untrusted import untrusted
 from weightatlas.errors import SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Container, Mapping
 
     import torch
 
+    from weightatlas.checkpoints.pickles.tiling import Box
     from weightatlas.checkpoints.places.blob import Blob, Folder
 
 METADATA: Final = ".metadata"
@@ -143,6 +144,12 @@ def _read(entry: Entry, files: Mapping[str, Blob]) -> torch.Tensor:
 
 
 def _read_part(entry: Entry, part: Part, file: Blob) -> torch.Tensor:
+    contents, header = _opened_part(entry, part, file)
+    read: Callable[[str], torch.Tensor] = contents.read
+    return read(header.name) if header.span is None else read_span(header.span, header.shape, header.dtype)
+
+
+def _opened_part(entry: Entry, part: Part, file: Blob) -> tuple[Contents, Header]:
     contents = open_torch(SliceBlob(file, part.offset, part.length))
     if len(contents.headers) != 1:
         message = next((skipped.reason for skipped in contents.skipped), "its stream holds no single tensor")
@@ -151,5 +158,24 @@ def _read_part(entry: Entry, part: Part, file: Blob) -> torch.Tensor:
     if header.shape != part.box.sizes or header.dtype != entry.dtype:
         message = f"its stream holds {header.dtype} of shape {str(header.shape)[:60]}, its metadata says otherwise"
         raise ValueError(message)
-    read: Callable[[str], torch.Tensor] = contents.read
-    return read(header.name) if header.span is None else read_span(header.span, header.shape, header.dtype)
+    return contents, header
+
+
+def stored_parts(folder: Folder, names: Container[str]) -> dict[str, list[tuple[Box, Header, int, int]]]:
+    """Where the parts of tensors lie: which part, its header, first byte and length of the stream around it.
+
+    Raises:
+        SourceError: the metadata or a stream cannot be read.
+    """
+    metadata = folder.blob(METADATA)
+    with untrusted(metadata.name, "its metadata cannot be read"):
+        entries = read_metadata(metadata)
+    found = {}
+    for entry in entries:
+        if entry.name in names:
+            with untrusted(folder.name, f"{entry.name[:80]!r} cannot be read"):
+                found[entry.name] = [
+                    (part.box, _opened_part(entry, part, folder.blob(part.file))[1], part.offset, part.length)
+                    for part in entry.parts
+                ]
+    return found

@@ -69,6 +69,10 @@ class Blob(ABC):
     def folder(self) -> Folder:
         """What the blob lies in."""
 
+    def origin(self, offset: int) -> tuple[Blob, int]:
+        """The whole blob that a byte lies in, and where in that; a part of one says so."""
+        return self, offset
+
     def open(self) -> BinaryIO:
         """A seekable, buffered stream over the blob, for parsers that want a file."""
         return io.BufferedReader(_Stream(self), BUFFER)

@@ -67,6 +67,10 @@ class SliceBlob(Blob):
         """The folder of the whole."""
         return self._whole.folder()
 
+    def origin(self, offset: int) -> tuple[Blob, int]:
+        """The whole blob, and where in it a byte of the part lies."""
+        return self._whole.origin(self._place(offset, 0))
+
     def _place(self, offset: int, length: int) -> int:
         if not 0 <= offset <= offset + length <= self.size:
             message = "the part is shorter than its header says"

@@ -8,7 +8,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from weightatlas.errors import SourceError
-from weightatlas.lab.experiments import branch_specialization, micro_batch, weight_banding, weight_change
+from weightatlas.lab.experiments import (
+    branch_specialization,
+    micro_batch,
+    mode_connectivity,
+    weight_banding,
+    weight_change,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +27,7 @@ EXPERIMENTS: Final[Mapping[str, Mapping[str, Callable[..., Experiment]]]] = Mapp
         weight_change.NAME: weight_change.PRESETS,
         branch_specialization.NAME: branch_specialization.PRESETS,
         micro_batch.NAME: micro_batch.PRESETS,
+        mode_connectivity.NAME: mode_connectivity.PRESETS,
     }
 )
 """Presets by experiment; the first preset is the default."""
@@ -40,7 +47,8 @@ def open_experiment(
     """Open an experiment by name.
 
     Args:
-        name: "weight-banding", "weight-change", "branch-specialization" or "micro-batch".
+        name: "weight-banding", "weight-change", "branch-specialization", "micro-batch" or
+            "mode-connectivity".
         preset: its scale; None is the first it has.
         data: what it trains on, where the preset does not bring its own.
         seeds: instead of the preset's.
@@ -76,7 +84,7 @@ def open_experiment(
 
 
 def _chosen(experiment: Experiment, names: Sequence[str]) -> tuple[Variant, ...]:
-    """The variants named, those that they or their claims are compared with, and so on, in the experiment's order."""
+    """The variants named, their partners, those that they are compared with, and so on, in the experiment's order."""
     by_name = {variant.name: variant for variant in experiment.variants}
     wanted: set[str] = set()
     for name in names:
@@ -85,19 +93,26 @@ def _chosen(experiment: Experiment, names: Sequence[str]) -> tuple[Variant, ...]
             variant = by_name[left.pop()]
             if variant.name not in wanted:
                 wanted.add(variant.name)
-                others = (variant.against, *(one for claim in variant.claims for one in (claim.against, claim.gain_of)))
+                of_claims = (one for claim in variant.claims for one in (claim.against, claim.gain_of))
+                others = (variant.against, variant.partner, *of_claims)
                 left += [one for one in others if one is not None]
     return tuple(variant for variant in experiment.variants if variant.name in wanted)
 
 
 def _changed(variant: Variant, changes: Mapping[str, Any], limit: int | None) -> Variant:
-    """A variant with parts of its recipe replaced, on the first examples of its data."""
+    """A variant with parts of its recipe replaced, on the first examples of its data.
+
+    A fork stays at its share of the run.
+    """
     configuration = variant.configuration
     data = configuration.data
     if limit is not None:
         data = f"{data}{'&' if '?' in data else '?'}limit={limit}"
     recipe = replace(configuration.recipe, **changes)
-    return replace(variant, configuration=replace(configuration, data=data, recipe=recipe))
+    fork, length = configuration.fork, configuration.recipe.steps
+    if fork is not None and fork.step is not None and length is not None and recipe.steps is not None:
+        fork = replace(fork, step=fork.step * recipe.steps // length)
+    return replace(variant, configuration=replace(configuration, data=data, recipe=recipe, fork=fork))
 
 
 def _known(name: str, among: Mapping[str, object], what: str, source: str) -> str:

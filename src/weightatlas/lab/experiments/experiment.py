@@ -52,6 +52,8 @@ class Measurement:
 
 
 MeasureRun = Callable[["Run"], Measurement]
+MeasurePair = Callable[["Run", "Run"], Measurement]
+"""From the partner's run and the variant's own, of one seed, to what the two have together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +66,7 @@ class Variant:
         against: the variant it is compared with; None for a baseline.
         claims: what the article, or we, say that it does.
         note: one sentence on what it is.
+        partner: the variant whose run of the same seed it makes a pair with; None where its runs are measured alone.
     """
 
     name: str
@@ -71,6 +74,7 @@ class Variant:
     against: str | None = None
     claims: tuple[Claim, ...] = ()
     note: str = ""
+    partner: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,17 +84,19 @@ class Experiment:
     Attributes:
         name: of the experiment, as the command line has it.
         preset: its scale.
-        variants: the baseline first; each after what it is compared with.
+        variants: the baseline first; each after what it is compared with, and after its partner.
         seeds: shared by all variants, so that their runs make pairs.
         measures: what `measure` gives, in the order of the tables.
         measure: from a finished run to its figures; a function of a module, so that other processes can call it.
         result: the class of its results, which names its tables and draws its plates.
         title: what stands above its page; its name and preset if left out.
+        measure_pair: from two finished runs, the partner's first, to what they have together, which is added to what
+            `measure` gives of the second; a function of a module. None where no variant has a partner.
 
     Raises:
-        ValueError: two variants have one name, one is compared with what is not before it, a seed stands twice, a
-            claim is about no measure, names a variant that is not before it, or compares one that has nothing to be
-            compared with.
+        ValueError: two variants have one name, one is compared with what is not before it or has a partner that is not,
+            or has one where no pairs are measured, a seed stands twice, a claim is about no measure, names a variant
+            that is not before it, or compares one that has nothing to be compared with.
     """
 
     name: str
@@ -101,6 +107,7 @@ class Experiment:
     measure: MeasureRun
     result: type[ExperimentResult]
     title: str = ""
+    measure_pair: MeasurePair | None = None
 
     def __post_init__(self) -> None:
         """Refuse what does not fit together."""
@@ -116,6 +123,10 @@ class Experiment:
                 raise ValueError(message)
             if variant.against is not None and variant.against not in before:
                 message = f"{name} is compared with {variant.against!r}, which does not stand before it"
+                raise ValueError(message)
+            if variant.partner is not None and (variant.partner not in before or self.measure_pair is None):
+                what = "no pairs are measured" if self.measure_pair is None else "does not stand before it"
+                message = f"{name} makes a pair with {variant.partner!r}, and {what}"
                 raise ValueError(message)
             before.add(name)
             for claim in variant.claims:

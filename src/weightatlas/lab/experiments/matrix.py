@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import joblib
 import torch
 
-from weightatlas.errors import SourceError, WeightatlasError
+from weightatlas.errors import SourceError
 from weightatlas.files import replacing
 from weightatlas.lab.devices import is_first_process
 from weightatlas.lab.experiments.following import Followed
+from weightatlas.lab.experiments.pairs import measure_pairs, reason_of
 from weightatlas.lab.experiments.result import ExperimentRun
 from weightatlas.lab.records import METRICS
 from weightatlas.lab.running import run
 from weightatlas.parallel import parallel_map
 from weightatlas.progress import Progress, silent
-from weightatlas.wording import printable
 
 if TYPE_CHECKING:
     import os
@@ -68,8 +68,10 @@ def run_experiment(
 
     All variants of the first seed come first, then all of the second: pairs are complete early. Each run is kept in
     `folder/variant/seed-N`; one that has ended is read back, one that was killed goes on. A run that fails (its loss
-    diverges, memory runs out, its process is killed) becomes a row with the reason, and the others go on. The folder
-    may be used again with more seeds or more variants, not with other configurations of the same variants.
+    diverges, memory runs out, its process is killed) becomes a row with the reason, and the others go on. Pairs of
+    runs are measured when all runs are over; one that lacks a run, or cannot be measured, is a row with the reason
+    too. The folder may be used again with more seeds or more variants, not with other configurations of the same
+    variants.
 
     Args:
         experiment: what to run.
@@ -78,7 +80,7 @@ def run_experiment(
             this process; several have a process each.
         backend: what runs several jobs: "loky", "dask" or "ray".
         runner: what trains one configuration; give `functools.partial(run, devices=...)` to choose a device.
-        progress: called with the updates made and those there are in all, twice a second.
+        progress: called with the updates made and those there are in all, twice a second; then for each pair.
 
     Raises:
         SourceError: the folder holds another experiment, or something else.
@@ -101,6 +103,7 @@ def run_experiment(
             on_error=_skipped,
             progress=lambda count, _total, _label: followed.ended(count - 1),
         )
+    done = measure_pairs(experiment, done, jobs=workers, backend=backend, progress=progress)
     return experiment.result(experiment.source, experiment, tuple(done))
 
 
@@ -124,9 +127,7 @@ def _perform(cell: Cell, *, runner: Runner, measure: MeasureRun) -> ExperimentRu
 
 
 def _skipped(cell: Cell, error: Exception) -> ExperimentRun:
-    text = " ".join(str(error).split())
-    reason = text if isinstance(error, WeightatlasError) else f"{type(error).__name__}: {text}"
-    return ExperimentRun(cell.variant, cell.configuration.seed, cell.folder, skipped=printable(reason, limit=500))
+    return ExperimentRun(cell.variant, cell.configuration.seed, cell.folder, skipped=reason_of(error))
 
 
 def _jobs(cells: list[Cell]) -> int:

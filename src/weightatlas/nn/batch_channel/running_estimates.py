@@ -36,6 +36,20 @@ class Estimates(NamedTuple):
     batches: torch.Tensor
 
 
+def check_rate(rate: float, warmup: int = 0) -> None:
+    """Refuse a rate outside of 0 to 1, and fewer batches of warm-up than none.
+
+    Raises:
+        ValueError: one of them is.
+    """
+    if not 0 <= rate <= 1:
+        message = f"rate must be from 0 to 1, not {rate}"
+        raise ValueError(message)
+    if warmup < 0:
+        message = f"warmup must be a number of batches, not {warmup}"
+        raise ValueError(message)
+
+
 def pooled(mean: torch.Tensor, variance: torch.Tensor, positions: int) -> BatchMoments:
     r"""Pool the moments of each sample's channels into those of the batch, without loss of digits.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 from torch import Tensor, nn
 
+from weightatlas.nn.batch_channel.running_estimates import check_rate
 from weightatlas.nn.batch_channel_norm import (
     BatchChannelNorm1d,
     BatchChannelNorm2d,
@@ -53,13 +54,23 @@ class NormOptions:
 
     Attributes:
         groups: at most so many groups of channels.
-        rate: of the estimates of micro-batch batch-channel norm.
+        rate: of the estimates of micro-batch batch-channel norm, from 0 to 1.
         warmup: batches whose plain average those begin with.
+
+    Raises:
+        ValueError: one of them is out of range.
     """
 
     groups: int = 32
     rate: float = 0.1
     warmup: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what no norm could have, whether or not the recipe has a norm that takes it."""
+        if self.groups < 1:
+            message = f"groups must be 1 or more, not {self.groups}"
+            raise ValueError(message)
+        check_rate(self.rate, self.warmup)
 
 
 @dataclass(frozen=True, slots=True)

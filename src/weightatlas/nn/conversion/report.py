@@ -77,8 +77,40 @@ class ConvertedLayer:
         return {column: getattr(self, column) for column in COLUMNS}
 
 
+class LayerReport(Result):
+    """What a conversion and a folding have in common: a row for each convolution and each norm, and no plate.
+
+    Attributes:
+        model: the new model.
+        layers: one entry for each convolution and each norm, in the order of the modules.
+        stopped: why no pass through the model came to its end, so that some pairs are known from their order only, and
+            no norm can be folded; or empty.
+    """
+
+    __slots__ = ()
+
+    tables: ClassVar[Mapping[str, tuple[str, ...]]] = {"layers": COLUMNS}
+
+    model: nn.Module
+    layers: tuple[ConvertedLayer, ...]
+    stopped: str
+
+    def rows(self, table: str | None = None) -> list[Row]:
+        """One flat row for each convolution and norm."""
+        self.columns(table)
+        return [layer.row() for layer in self.layers]
+
+    def chart(self) -> alt.Chart:
+        """How many layers of each class became what."""
+        return outcome_chart(self.layers)
+
+    def plates(self) -> tuple[Plate, ...]:
+        """None: a converted or folded network is one to use; what is drawn is measured on it."""
+        return ()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class Conversion(Result):
+class Conversion(LayerReport):
     """A converted model and the report of what was converted, and what was not, and why.
 
     Attributes:
@@ -88,8 +120,6 @@ class Conversion(Result):
         layers: one entry for each convolution and each norm, in the order of the modules.
         stopped: why no pass through the model came to its end, so that some pairs are known from order only; or empty.
     """
-
-    tables: ClassVar[Mapping[str, tuple[str, ...]]] = {"layers": COLUMNS}
 
     source: str
     model: nn.Module
@@ -102,22 +132,9 @@ class Conversion(Result):
         """One sentence."""
         return f"{self.source} to {self.recipe}: {summarised(self.layers, 'converted')}"
 
-    def rows(self, table: str | None = None) -> list[Row]:
-        """One flat row for each convolution and norm."""
-        self.columns(table)
-        return [layer.row() for layer in self.layers]
-
-    def chart(self) -> alt.Chart:
-        """How many layers of each class became what."""
-        return outcome_chart(self.layers)
-
-    def plates(self) -> tuple[Plate, ...]:
-        """None: a conversion is a step on the way to something that is drawn."""
-        return ()
-
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Folding(Result):
+class Folding(LayerReport):
     """A folded model and the report of what was folded, and what was not, and why.
 
     Attributes:
@@ -126,8 +143,6 @@ class Folding(Result):
         layers: one entry for each convolution and each norm, in the order of the modules.
         stopped: why no pass through the model came to its end, so that no norm was folded; or empty.
     """
-
-    tables: ClassVar[Mapping[str, tuple[str, ...]]] = {"layers": COLUMNS}
 
     source: str
     model: nn.Module
@@ -138,19 +153,6 @@ class Folding(Result):
     def summary(self) -> str:
         """One sentence."""
         return f"{self.source}: {summarised(self.layers, 'folded')}"
-
-    def rows(self, table: str | None = None) -> list[Row]:
-        """One flat row for each convolution and norm."""
-        self.columns(table)
-        return [layer.row() for layer in self.layers]
-
-    def chart(self) -> alt.Chart:
-        """How many layers of each class became what."""
-        return outcome_chart(self.layers)
-
-    def plates(self) -> tuple[Plate, ...]:
-        """None: a folded network is one to use, not to look at."""
-        return ()
 
 
 def summarised(layers: Iterable[ConvertedLayer], done: str) -> str:

@@ -1,0 +1,1 @@
+"""The charts of connectivity: lines, layers, what may change places, planes."""
