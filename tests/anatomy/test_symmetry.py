@@ -11,12 +11,18 @@ from torch import nn
 from torch.nn import functional
 
 from tests.anatomy.symmetries.example_networks import as_trained, change_of, sizes
+from weightatlas.anatomy.symmetries.layout import Combined, Factor
+from weightatlas.anatomy.symmetries.verified import verified
 from weightatlas.anatomy.symmetry import symmetries
 from weightatlas.checkpoints.torchvision_operators import import_torchvision
 from weightatlas.errors import SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+def perceptron() -> nn.Module:
+    return nn.Sequential(nn.Linear(9, 8), nn.ReLU(), nn.Linear(8, 3))
 
 
 def torchvision(name: str, **options: Any) -> Callable[[], nn.Module]:  # noqa: ANN401
@@ -86,7 +92,7 @@ GPT2 = transformer("GPT2LMHeadModel", n_embd=32, n_layer=2, n_head=4)
 # A network, what to call it with, how many groups it has, and the least share of its parameters that moves: all but
 # the biases of its outputs.
 SMALL: dict[str, tuple[Callable[[], nn.Module], Any, int, float]] = {
-    "perceptron": (lambda: nn.Sequential(nn.Linear(9, 8), nn.ReLU(), nn.Linear(8, 3)), torch.ones(2, 9), 1, 0.97),
+    "perceptron": (perceptron, torch.ones(2, 9), 1, 0.97),
     "residual": (lambda: resnet(1, 1, 1, 1), IMAGES, 8, 0.999),
     "bottleneck": (lambda: resnet(1, 2, 1, 1), IMAGES, 15, 0.999),
     "dense": (densenet, IMAGES, 17, 0.998),
@@ -141,6 +147,23 @@ def test_rotary_pairs_stay_and_values_move() -> None:
     assert str(found.layouts["lm_head.weight"][1]) == str(found.layouts["model.embed_tokens.weight"][1])
 
 
+def test_rotary_pairs_may_not_even_move_as_pairs() -> None:
+    """The frequencies of a head are fixed: no order of its pairs commutes with them, in queries and keys at once."""
+    model = LLAMA()
+    found = symmetries(model, SYMBOLS, verify=False)
+    pairs = Combined((Factor(2), Factor(4, "pairs")))
+    layouts = dict(found.layouts)
+    for name, heads in (("q_proj", (Factor(2), Factor(2))), ("k_proj", (Factor(2),))):
+        tensor = f"model.layers.0.self_attn.{name}.weight"
+        layouts[tensor] = (Combined((*heads, pairs)), layouts[tensor][1])
+    tried = verified(model, SYMBOLS, layouts, seed=0, draws=1)
+    assert {one.tensor.split(".")[-2] for one in tried.pinned if "changes the outputs" in one.reason} >= {
+        "q_proj",
+        "k_proj",
+    }
+    assert "pairs" not in sizes(tried)
+
+
 def test_mixing_positions_has_units_of_its_own() -> None:
     class Mixer(nn.Module):
         def __init__(self) -> None:
@@ -175,8 +198,41 @@ def test_a_model_that_cannot_be_exported_says_so() -> None:
         def forward(self, features: torch.Tensor) -> torch.Tensor:
             return features if features.sum() > 0 else -features
 
-    with pytest.raises(SourceError, match="Branching: cannot be exported"):
+    with pytest.raises(SourceError, match="Branching: cannot be exported") as caught:
         symmetries(Branching(), torch.zeros(2, 4))
+    assert "give inputs that it runs on, or a model whose forward() torch.export can follow" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_inputs_that_do_not_fit_are_named() -> None:
+    with pytest.raises(SourceError, match=r"Sequential: cannot be exported \(.*9.*\); give inputs that it runs on"):
+        symmetries(perceptron(), torch.zeros(2, 7))
+    with pytest.raises(SourceError, match=r"Sequential: cannot be exported"):
+        symmetries(perceptron(), [torch.zeros(2, 9), torch.zeros(2, 9)])
+
+
+def test_weights_that_are_not_numbers_cannot_be_verified_and_need_not_be() -> None:
+    model = perceptron()
+    model.get_parameter("0.weight").data[0, 0] = float("nan")
+    with pytest.raises(SourceError, match=r"not finite.*; give weights without NaN and infinity, or verify=False"):
+        symmetries(model, torch.zeros(2, 9))
+    found = symmetries(model, torch.zeros(2, 9), verify=False)
+    assert (sizes(found), found.verified) == ({"0": 8}, False)
+
+
+def test_shapes_alone_are_enough_without_verification() -> None:
+    with torch.device("meta"):
+        model = perceptron()
+        example = torch.zeros(2, 9)
+    assert sizes(symmetries(model, example, verify=False)) == {"0": 8}
+    with pytest.raises(SourceError, match="has shapes and no values"):
+        symmetries(model, example)
+
+
+def test_the_answer_does_not_depend_on_the_example_s_values_or_size() -> None:
+    several = [symmetries(perceptron(), torch.full((rows, 9), value)) for rows, value in ((1, 0.0), (5, -1e3))]
+    assert [sizes(one) for one in several] == [{"0": 8}] * 2
+    assert all(one.change < 1e-12 for one in several)
 
 
 def layer_of(kind: int, read: int, units: int) -> nn.Module:

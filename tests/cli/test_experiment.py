@@ -15,6 +15,7 @@ from weightatlas.lab.experiments.banding_result import BandingExperimentResult
 from weightatlas.lab.experiments.branch_result import BranchExperimentResult
 from weightatlas.lab.experiments.change_result import ChangeExperimentResult
 from weightatlas.lab.experiments.micro_batch_result import MicroBatchResult
+from weightatlas.lab.experiments.mode_connectivity_result import ModeConnectivityResult
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -162,7 +163,13 @@ def test_the_help_names_every_table_of_every_experiment(capsys: pytest.CaptureFi
     for name, presets in experiments.EXPERIMENTS.items():
         assert name in told
         assert all(preset in told for preset in presets)
-    for kind in (BandingExperimentResult, BranchExperimentResult, ChangeExperimentResult, MicroBatchResult):
+    for kind in (
+        BandingExperimentResult,
+        BranchExperimentResult,
+        ChangeExperimentResult,
+        MicroBatchResult,
+        ModeConnectivityResult,
+    ):
         assert all(table in told for table in kind.tables)
 
 
@@ -179,6 +186,7 @@ def test_the_help_names_every_table_of_every_experiment(capsys: pytest.CaptureFi
         ("weight-change", ("--preset", "cifar"), "give them: --data cifar10:PATH,cifar100:PATH"),
         ("weight-change", ("--preset", "paper", "--data", "cifar10:a,cifar100:b"), "svhn is not among the data"),
         ("weight-change", ("--data", "cifar10:a"), "drop --data, or give --preset cifar10-small"),
+        ("mode-connectivity", ("--preset", "cifar10"), "give them: --data cifar10:PATH"),
     ],
 )
 def test_what_there_is_not_is_named_with_what_there_is(

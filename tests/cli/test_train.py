@@ -87,6 +87,22 @@ def test_flags_win_over_the_file(tmp_path: Path, train: Train) -> None:
     assert configuration["recipe"]["threads"] == 2
 
 
+def test_a_fork_is_two_flags_or_a_table(tmp_path: Path, train: Train) -> None:
+    file = tmp_path / "run.toml"
+    for flags, text, expected in (
+        (("--fork", "1"), "[fork]\nstep = 1", {"step": 1, "seed": 1}),
+        (("--fork", "0", "--fork-seed", "3"), "[fork]\nstep = 0\nseed = 3", {"step": 0, "seed": 3}),
+        (("--fork", "weights"), "[fork]\nseed = 1", {"step": None, "seed": 1}),
+    ):
+        file.write_text(text)
+        for given in (flags, ("--config", str(file))):
+            assert train(*given) == 0
+            assert kept(tmp_path)["fork"] == expected
+            shutil.rmtree(tmp_path / "run")
+    assert train("--config", str(file), "--fork", "1") == 0  # the file's seed goes with its step
+    assert kept(tmp_path)["fork"] == {"step": 1, "seed": 1}
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -121,6 +137,8 @@ def test_what_a_file_gets_wrong_is_one_line(
         ["--scale", "0.5"],
         ["--rotate", "45"],
         ["--seed", "-1"],
+        ["--fork", "-1"],
+        ["--fork", "bogus"],
         ["--devices", "0"],
         ["--output", "run.html"],
         ["--bogus"],

@@ -5,9 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from weightatlas.connectivity.heights import band_of_maximum, height, reference_line
+from weightatlas.connectivity.heights import Reference, band_of_maximum, height, reference_line
 
 ALPHAS = np.linspace(0, 1, 11)
+HOW: tuple[Reference, ...] = ("chord", "mean")
 
 
 def curves(rng: np.random.Generator, examples: int, peak: float) -> np.ndarray:
@@ -21,7 +22,7 @@ def curves(rng: np.random.Generator, examples: int, peak: float) -> np.ndarray:
     return total
 
 
-def coverage(peak: float, *, trials: int = 400) -> tuple[float, float]:
+def coverage(peak: float, *, trials: int = 250) -> tuple[float, float]:
     """How often the interval's lower end is above the truth, and its upper end below."""
     rng = np.random.default_rng(0)
     ends = np.array([band_of_maximum(curves(rng, 200, peak), confidence=0.95, seed=0) for _ in range(trials)])
@@ -42,8 +43,8 @@ def naive_coverage(*, trials: int = 200) -> float:
 def test_the_interval_holds_the_maximum_as_often_as_it_says_with_a_peak_and_without() -> None:
     for peak in (0.0, 0.5):
         above, below = coverage(peak)
-        assert above <= 0.045, peak  # 2.5 % of 400, and two and a half standard errors
-        assert below <= 0.045, peak
+        assert above <= 0.05, peak  # 2.5 % of 250, and two and a half standard errors
+        assert below <= 0.05, peak
 
 
 def test_resampling_the_maximum_would_find_barriers_where_there_are_none() -> None:
@@ -97,5 +98,5 @@ def test_a_single_example_has_no_interval() -> None:
 
 def test_the_references_agree_where_both_ends_are_equal() -> None:
     values = np.array([1.0, 5.0, 1.0])
-    chord, mean = (reference_line(values, np.linspace(0, 1, 3), how) for how in ("chord", "mean"))  # type: ignore[arg-type]
+    chord, mean = (reference_line(values, np.linspace(0, 1, 3), how) for how in HOW)
     assert chord.tolist() == mean.tolist() == [1.0, 1.0, 1.0]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
@@ -8,19 +10,22 @@ from weightatlas.errors import SourceError
 from weightatlas.evaluation import Data
 from weightatlas.evaluation.held_batches import HeldBatches
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
-def examples() -> TensorDataset:
+
+def dataset() -> TensorDataset:
     return TensorDataset(torch.arange(10.0)[:, None], torch.arange(10))
 
 
 def test_batches_come_as_they_are_up_to_the_examples_asked_for() -> None:
-    held = HeldBatches(DataLoader(examples(), batch_size=4), examples=6)
+    held = HeldBatches(DataLoader(dataset(), batch_size=4), examples=6)
     assert [targets.tolist() for _, targets in held] == [[0, 1, 2, 3], [4, 5]]
     assert (held.examples, held.count, held.is_held) == (6, 2, True)
 
 
 def test_so_many_batches_and_no_more_are_fetched() -> None:
-    def endless():  # type: ignore[no-untyped-def] # noqa: ANN202
+    def endless() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         while True:
             yield torch.zeros(2, 1), torch.zeros(2)
 
@@ -31,7 +36,7 @@ def test_what_is_held_is_fetched_once() -> None:
     passes = 0
 
     class Counting:
-        def __iter__(self):  # type: ignore[no-untyped-def] # noqa: ANN204
+        def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
             nonlocal passes
             passes += 1
             yield from [(torch.zeros(2, 1), torch.zeros(2))]
@@ -42,7 +47,7 @@ def test_what_is_held_is_fetched_once() -> None:
 
 
 def test_more_than_the_limit_is_fetched_again_and_is_the_same() -> None:
-    plain, again = (HeldBatches(DataLoader(examples(), batch_size=4), limit=limit) for limit in (10**6, 60))
+    plain, again = (HeldBatches(DataLoader(dataset(), batch_size=4), limit=limit) for limit in (10**6, 60))
     assert not again.is_held
     for _ in range(2):
         assert [batch[0].tolist() for batch in again] == [batch[0].tolist() for batch in plain]
@@ -50,7 +55,7 @@ def test_more_than_the_limit_is_fetched_again_and_is_the_same() -> None:
 
 def test_data_that_come_in_another_order_are_refused_when_they_are_not_held() -> None:
     generator = torch.Generator().manual_seed(0)
-    shuffled = HeldBatches(DataLoader(examples(), batch_size=4, shuffle=True, generator=generator), limit=10)
+    shuffled = HeldBatches(DataLoader(dataset(), batch_size=4, shuffle=True, generator=generator), limit=10)
     with pytest.raises(SourceError, match="other examples than the first; give data without shuffling"):
         list(shuffled)
 
@@ -69,10 +74,10 @@ def test_passes_are_not_counted() -> None:
     assert data.epoch == 0
 
 
-@pytest.mark.parametrize("options", [{"examples": 0}, {"batches": 0}])
-def test_nothing_asked_for_is_refused(options: dict[str, int]) -> None:
+@pytest.mark.parametrize(("examples", "batches"), [(0, None), (None, 0)])
+def test_nothing_asked_for_is_refused(examples: int | None, batches: int | None) -> None:
     with pytest.raises(ValueError, match="must be 1 or more"):
-        HeldBatches([(torch.zeros(2, 1), torch.zeros(2))], **options)
+        HeldBatches([(torch.zeros(2, 1), torch.zeros(2))], examples=examples, batches=batches)
 
 
 def test_no_data_are_refused() -> None:

@@ -13,7 +13,7 @@ from weightatlas.evaluation.pooled_moments import PooledMoments, channel_moments
 def test_they_do_not_depend_on_how_values_are_dealt_into_batches(sizes: list[int], seed: int) -> None:
     values = torch.randn(sum(sizes), 3, 2, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) + 5
     sums = PooledMoments()
-    for part in values.split(sizes):
+    for part in torch.split(values, sizes):
         sums.add(channel_moments(part, axis=1))
     found = sums.moments()
     together = values.movedim(1, 0).flatten(1)

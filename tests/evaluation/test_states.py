@@ -104,5 +104,8 @@ def test_layers_that_are_random_in_evaluation_too_draw_the_same_for_every_state(
 def test_inputs_that_the_network_cannot_take_are_the_datas_fault() -> None:
     model = network()
     outputs = StateOutputs(model)
-    with outputs.ready(), pytest.raises(SourceError, match=r"the data: the network cannot take inputs of float32 \[5, 7\]"):
+    with (
+        outputs.ready(),
+        pytest.raises(SourceError, match=r"the data: the network cannot take inputs of float32 \[5, 7\]"),
+    ):
         outputs(fit_state(model, model.state_dict()), torch.zeros(5, 7))

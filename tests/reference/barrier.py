@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import nn
@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     Batches = Iterable[tuple[torch.Tensor, torch.Tensor]]
     State = Mapping[str, torch.Tensor]
 
+M = TypeVar("M", bound=nn.Module)
 
-def with_state(model: nn.Module, state: State) -> nn.Module:
+
+def with_state(model: M, state: State) -> M:
     """A copy of the model with these weights, in evaluation mode."""
     made = copy.deepcopy(model)
     made.load_state_dict(dict(state))
@@ -46,7 +48,7 @@ def loss_and_error(model: nn.Module, batches: Batches) -> tuple[float, float]:
 
 
 @torch.no_grad()
-def recalibrated(model: nn.Module, batches: Batches) -> nn.Module:
+def recalibrated(model: M, batches: Batches) -> M:
     """A copy whose batch norms have the statistics of all batches at once: of one, in training mode."""
     made = copy.deepcopy(model).eval()
     for module in made.modules():

@@ -31,17 +31,25 @@ def repaired(
 ) -> nn.Sequential:
     """A copy whose convolutions give what the goals say, estimated on one batch."""
     wrapped = copy.deepcopy(layers)
+    pairs: dict[int, tuple[nn.Conv2d, nn.BatchNorm2d]] = {}
+    counts: dict[int, int] = {}
+    values = inputs
+    for place, layer in enumerate(layers):
+        values = layer(values)
+        counts[place] = values.numel() // values.shape[1]
     for place, (mean, deviation) in goals.items():
         convolution = wrapped[place]
         assert isinstance(convolution, nn.Conv2d)
-        norm = nn.BatchNorm2d(convolution.out_channels, eps=0.0, momentum=None).to(mean)
+        norm = nn.BatchNorm2d(convolution.out_channels, eps=1e-12, momentum=None).to(mean)
         norm.weight.copy_(deviation)
         norm.bias.copy_(mean)
+        pairs[place] = convolution, norm
         wrapped[place] = nn.Sequential(convolution, norm.train())
     wrapped(inputs)
-    for place in goals:
-        convolution, norm = wrapped[place].eval()
-        count = inputs.shape[0] * inputs.shape[2] * inputs.shape[3]
-        norm.running_var.mul_((count - 1) / count)  # torch keeps the unbiased one, and normalised by the other
-        wrapped[place] = fuse_conv_bn_eval(convolution, norm)
+    for place, (convolution, norm) in pairs.items():
+        assert norm.running_var is not None
+        norm.running_var.mul_(
+            (counts[place] - 1) / counts[place]
+        )  # torch keeps the unbiased one, and normalised by the other
+        wrapped[place] = fuse_conv_bn_eval(convolution.eval(), norm.eval())
     return wrapped

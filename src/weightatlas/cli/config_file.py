@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 ELSEWHERE: Final = (
     ({"--steps", "--epochs"}, ("steps", "epochs")),
     ({"--head", "--intervention"}, ("head", "intervention")),
+    ({"--fork"}, ("fork", "fork_seed")),
 )
 """Options of which one on the command line takes the place of both in the file."""
 
@@ -33,7 +34,11 @@ def fill_from_file(app: App, commands: tuple[str, ...], arguments: ArgumentColle
     check_fields(values, source=path, others=options - {"config"})
     flat: dict[str, Any] = {key: value for key, value in values.items() if key not in TABLES}
     for table in TABLES:
-        flat |= values.get(table, {})
+        flat |= values.get(table, {}) if table != "fork" else {}
+    if "fork" in values:  # its fields have the names of others
+        flat["fork"] = values["fork"].get("step", "weights")
+        if "seed" in values["fork"]:
+            flat["fork_seed"] = values["fork"]["seed"]
     if "interventions" in flat:
         flat["intervention"] = flat.pop("interventions")
     given = {argument.name for argument in arguments if argument.tokens}

@@ -24,6 +24,9 @@ NETWORK: Final = Group.create_ordered("Which networks")
 MEASURED: Final = Group.create_ordered("What is measured")
 PRINTED: Final = Group.create_ordered("What comes out")
 
+WHOLE: Final = (".html", ".npz")
+"""Outputs that hold all that can be measured."""
+
 SHOWN: Final[Mapping[TableName, tuple[TerminalColumn, ...]]] = {
     "path": (
         TerminalColumn("pair", "pair"),
@@ -79,11 +82,11 @@ def connect(
     restarts: Annotated[int, Parameter(validator=AT_LEAST_ONE, group=MEASURED)] = 3,
     nulls: Annotated[int, Parameter(validator=validators.Number(gte=0), group=MEASURED)] = 0,
     recalibrate: Annotated[Literal["auto", "batch-norm", "repair", "no"], Parameter(group=MEASURED)] = "auto",
-    recalibration_batches: Annotated[int, Parameter(validator=AT_LEAST_ONE, group=MEASURED)] = 10,
+    recalibration_batches: Annotated[int, Parameter(validator=AT_LEAST_ONE, group=MEASURED)] = 5,
     points: Annotated[int, Parameter(validator=validators.Number(gte=3), group=MEASURED)] = 11,
-    examples: Annotated[int, Parameter(validator=AT_LEAST_ONE, group=MEASURED)] = 2000,
+    examples: Annotated[int, Parameter(validator=AT_LEAST_ONE, group=MEASURED)] = 1000,
     lines_only: Annotated[bool, Parameter(negative=(), group=MEASURED)] = False,
-    layer_examples: Annotated[int, Parameter(validator=AT_LEAST_ONE, group=MEASURED)] = 512,
+    layer_examples: Annotated[int, Parameter(validator=AT_LEAST_ONE, group=MEASURED)] = 256,
     curvature: Annotated[bool, Parameter(negative=(), group=MEASURED)] = False,
     seed: Annotated[Seed, Parameter(group=MEASURED)] = 0,
     table: Annotated[TableName | None, Parameter(group=PRINTED)] = None,
@@ -109,7 +112,8 @@ def connect(
         recalibration_batches: Batches for that, at every point.
         points: Points of a line, both ends counted.
         examples: How many the losses along a line are means over.
-        lines_only: Leave out layers one by one, which take most of the time.
+        lines_only: Leave layers and the plane of three networks out of a page or arrays; they take most
+            of the time.
         layer_examples: How many the losses of single layers are means over.
         curvature: Measure curvature along the line too: that which second derivatives see, and that in kinks.
         table: Which rows to print. If left out: path; to read, barriers, and groups without data.
@@ -126,6 +130,8 @@ def connect(
     for one in (shown, calibrating):
         for note in () if one is None else one.notes:
             report(f"{one.name}: {note}" if one is not None else note)
+    # Rows have no use for the rest, except those of layers.
+    deep = not lines_only and output is not None and output.suffix.lower() in WHOLE
     options: dict[str, Any] = {
         "align": align,
         "restarts": restarts,
@@ -135,7 +141,8 @@ def connect(
         "recalibration_batches": recalibration_batches,
         "points": points,
         "examples": examples,
-        "layers": not lines_only,
+        "layers": deep or table == "layers",
+        "grid": deep,
         "layer_examples": layer_examples,
         "curvature": curvature,
         "seed": seed,

@@ -9,7 +9,7 @@ from cyclopts import Group, Parameter, validators
 
 from weightatlas.cli.options import FormatOption, Quiet, Seed
 from weightatlas.cli.printing import print_rows
-from weightatlas.cli.reporting import progress_bar, report
+from weightatlas.cli.reporting import UsageError, progress_bar, report
 from weightatlas.cli.terminal import TerminalColumn
 
 NETWORK: Final = Group.create_ordered("Which network")
@@ -59,21 +59,24 @@ def merge(
         recalibrate: What is estimated on the data: batch-norm statistics, where there are any (auto); or REPAIR, mean
             and deviation of every channel, for networks without batch norm.
     """
+    if data is None and recalibrate in ("batch-norm", "repair"):
+        message = f"--recalibrate {recalibrate} needs --data"
+        raise UsageError(message)
     # After the arguments are known to be good: this loads torch.
-    from weightatlas.checkpoints.writing.write_like import check_target
-    from weightatlas.connectivity.merge import COLUMNS
+    from weightatlas.checkpoints import open_checkpoint
+    from weightatlas.connectivity.merge import COLUMNS, check_output
     from weightatlas.connectivity.merge import merge as merged
     from weightatlas.evaluation import open_data
     from weightatlas.result import columns_with_source, with_source
 
-    check_target(first, output)
+    both = open_checkpoint(first), open_checkpoint(second)
+    check_output(output, *both)
     shown = None if data is None else open_data(data)
     for note in () if shown is None else shown.notes:
         report(f"{data}: {note}")
     with progress_bar("merge", quiet=quiet) as progress:
         found = merged(
-            first,
-            second,
+            *both,
             model=model,
             weight=weight,
             align=align,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
-from cyclopts import Group, Parameter
+from cyclopts import Group, Parameter, validators
 
 from weightatlas.cli.options import (
     AT_LEAST_ONE,
@@ -25,6 +25,7 @@ from weightatlas.data import Augmentation
 from weightatlas.errors import WeightatlasError
 from weightatlas.lab.configuration import Configuration, Keep, Recipe
 from weightatlas.lab.devices import Devices, is_first_process, process
+from weightatlas.lab.forking import Fork
 from weightatlas.lab.running import row_of, run
 
 COLUMNS: Final = (
@@ -62,6 +63,7 @@ SHOWN: Final = (
 STEPS: Final = 400
 """Updates of a run whose length nothing says."""
 
+NOT_NEGATIVE: Final = Parameter(validator=validators.Number(gte=0))
 WHAT: Final = Group.create_ordered("What is trained")
 RECIPE: Final = Group.create_ordered("How it is trained")
 AUGMENTATION: Final = Group.create_ordered("What is done to images")
@@ -78,6 +80,8 @@ def train(
     intervention: Annotated[tuple[str, ...], Parameter(negative=(), group=WHAT)] = (),
     held_out: Annotated[str | None, Parameter(group=WHAT)] = None,
     seed: Annotated[Seed, Parameter(group=WHAT)] = 0,
+    fork: Annotated[Annotated[int, NOT_NEGATIVE] | Literal["weights"] | None, Parameter(group=WHAT)] = None,
+    fork_seed: Annotated[int, NOT_NEGATIVE, Parameter(group=WHAT)] = 1,
     config: Annotated[Path | None, Parameter(group=WHAT)] = None,  # noqa: ARG001 - `config_file` fills the others from it
     recipe: Annotated[
         Recipe | None, Parameter(name="*", group=RECIPE, consume_multiple=True, negative_iterable=())
@@ -104,6 +108,9 @@ def train(
         head: What stands between the last map and the classifier: gap, no-pooling, x-pooling, attention, masks-3, ...
         intervention: A further change of the network, such as coordconv; may be given several times.
         held_out: Data to score on; the test or validation split of --data if left out.
+        fork: After so many updates, leave the run of the same seed that is not forked: the order of the data, their
+            augmentation and what updates draw are others from there on. With weights the first weights are too.
+        fork_seed: Tells forks of one seed from each other.
         config: A TOML file with any of these options, the next two groups in tables [recipe] and
             [augmentation]; flags win.
         folder: Where the run is kept; a run that was stopped here goes on.
@@ -126,6 +133,7 @@ def train(
             every=every,
             save_every=save_every,
             seed=seed,
+            fork=None if fork is None else Fork(None if fork == "weights" else fork, fork_seed),
         )
     except ValueError as error:
         raise UsageError(str(error)) from error

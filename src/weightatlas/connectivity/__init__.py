@@ -24,6 +24,7 @@ from weightatlas.connectivity.layer_groups import layer_groups
 from weightatlas.connectivity.layerwise import LayerBarrier, layer_barriers
 from weightatlas.connectivity.line import interpolate
 from weightatlas.connectivity.matching import Matching, match
+from weightatlas.connectivity.merge import Merged, merge
 from weightatlas.connectivity.prediction import predicted_barriers
 from weightatlas.connectivity.rank_agreement import RankAgreement, rank_agreement
 from weightatlas.connectivity.survey import Connection, survey
@@ -34,6 +35,7 @@ __all__ = [
     "Height",
     "LayerBarrier",
     "Matching",
+    "Merged",
     "PathCurvature",
     "PermutationGroup",
     "Pinned",
@@ -47,6 +49,7 @@ __all__ = [
     "layer_barriers",
     "layer_groups",
     "match",
+    "merge",
     "path_curvature",
     "plane",
     "predicted_barriers",

@@ -100,7 +100,7 @@ def path_curvature(
     tolerance: float = TOLERANCE,
     loss: Loss = classification_loss,
     examples: int | None = EXAMPLES,
-    statistics: Statistics = "batch",
+    statistics: Statistics = "running",
     dtype: torch.dtype | None = None,
     seed: int = 0,
     progress: Progress = silent,
@@ -119,11 +119,11 @@ def path_curvature(
       derivatives do not see the kinks, of which a line crosses many: `in_kinks` is what is left, barrier less seen. It
       can be the larger part, and `seen` of the other sign.
 
-    **Batch norm.** By default each batch is normalised by its own moments, so that the loss is a function of the
-    parameters alone, and close to that which `barrier` measures with statistics estimated anew at every point. With
-    `statistics="running"` the running estimates are interpolated, as `barrier(..., recalibrate=None)` does: they are
-    then part of D and of every derivative, or else the identity would be of another loss. All else is in evaluation
-    mode. To statistics that are estimated on other data at each point, or REPAIR, no such identity applies.
+    **Batch norm.** Running estimates are interpolated with the weights, as `barrier(..., recalibrate=None)` does. They
+    are part of D and of every derivative, or else the identity would be of another loss. With `statistics="batch"`
+    each batch is normalised by its own moments instead: the loss is then a function of the parameters alone, close to
+    what `barrier` measures with statistics estimated anew at every point. To statistics that are estimated on other
+    data, or REPAIR, no such identity applies. All else is in evaluation mode.
 
     Integrals are by Simpson's rule between the alphas, steps halved until neither moves by more than the tolerance or
     there are no nodes left; both errors are in the result. Along ReLU networks slopes jump, and the error falls with
@@ -153,7 +153,7 @@ def path_curvature(
         The three at every alpha, losses and derivatives at every node.
 
     Raises:
-        SourceError: a state does not fit the model.
+        SourceError: a state or the data do not fit the model.
         ValueError: alphas are out of range, `nodes` are too few for them, or there are no examples.
         NotFiniteError: the loss or a derivative is not finite somewhere on the line.
 

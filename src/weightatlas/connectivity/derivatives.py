@@ -12,7 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from weightatlas.connectivity.running_statistics import DifferentiableStatistics
 from weightatlas.evaluation.mean_loss import Loss, MeanLoss, classification_loss, first_examples, not_finite
 from weightatlas.evaluation.recalibration import batch_norms, statistics_names
-from weightatlas.evaluation.states import fit_state, own_tensors
+from weightatlas.evaluation.states import StateOutputs, fit_state, own_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -50,7 +50,7 @@ class LineLoss:
         *,
         loss: Loss = classification_loss,
         examples: int | None = None,
-        statistics: Statistics = "batch",
+        statistics: Statistics = "running",
         dtype: torch.dtype | None = None,
         seed: int = 0,
     ) -> None:
@@ -67,6 +67,7 @@ class LineLoss:
 
         Raises:
             ValueError: there are no examples or no trained parameters, or `statistics` is no such thing.
+            SourceError: the network cannot take the inputs.
         """
         if statistics not in get_args(Statistics):
             message = f"statistics must be one of {', '.join(get_args(Statistics))}, not {statistics!r}"
@@ -81,6 +82,8 @@ class LineLoss:
         self._mean_loss = MeanLoss(model, batches, loss=loss, training=False, seed=seed)
         self._dtype = dtype
         self.examples = self._mean_loss.examples
+        own = {name: _in_type(tensor, dtype).clone() for name, tensor in own_tensors(model).items()}
+        StateOutputs(model, seed=seed).run_through(own, self._mean_loss.batches[:1])  # says so where inputs do not fit
 
     def fit(self, state: Mapping[str, torch.Tensor], name: str) -> dict[str, torch.Tensor]:
         """A state as the network takes it: see `fit_state`."""

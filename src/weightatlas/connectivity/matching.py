@@ -15,9 +15,11 @@ from weightatlas.anatomy.symmetry import symmetries as symmetries_of
 from weightatlas.connectivity.aligning.activation_matching import correlated_layers, match_activations
 from weightatlas.connectivity.aligning.grams import Grams
 from weightatlas.connectivity.aligning.restarts import matched_weights, null_similarities
-from weightatlas.connectivity.aligning.states import State, Weighting, state_pair
+from weightatlas.connectivity.aligning.states import FIRST, SECOND, State, state_pair
 from weightatlas.connectivity.aligning.straight_through import Midpoint, descend
+from weightatlas.evaluation.held_batches import HeldBatches
 from weightatlas.evaluation.mean_loss import classification_loss, first_examples
+from weightatlas.evaluation.states import StateOutputs, fit_state
 from weightatlas.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -48,7 +50,7 @@ class Matching:
         distance_before: the same without permuting.
         objective: float64 (restarts,): the sum of products of weights that each restart came to; for methods other than
             by weights, the one that their permutations have.
-        sweeps: int64, as many: how many sweeps each took after the first one inwards.
+        sweeps: int64, as many: how many sweeps each took after the one inwards.
         moved: share of the groups' entries that changed place, 0 to 1.
         null_similarity: float64 (nulls,): the similarity that matching alone gives, with networks whose weights are the
             second one's, shuffled within each tensor.
@@ -92,7 +94,6 @@ def match(
     sweeps: int = 100,
     nulls: int = 0,
     statistics: bool = False,
-    weighting: Weighting = "none",
     steps: int = 300,
     learning_rate: float = 1e-2,
     loss: Loss = classification_loss,
@@ -133,7 +134,6 @@ def match(
         sweeps: at most so many times through the groups, from each start.
         nulls: how many shuffled networks to match for `null_similarity`.
         statistics: whether running statistics of norms count as weights do; they move along in any case.
-        weighting: "none" is the sum as it stands; "tensors" divides each tensor by its norms, so that all count alike.
         steps: of straight-through matching.
         learning_rate: of straight-through matching, by Adam.
         loss: of straight-through matching, a mean.
@@ -147,7 +147,8 @@ def match(
         in common between any two networks: `null_similarity` says how much between unrelated ones.
 
     Raises:
-        SourceError: the networks differ in a tensor's shape or lack a tensor of the model, or that cannot be exported.
+        SourceError: the networks differ in a tensor's shape or lack a tensor of the model, that cannot be exported, or
+            the data do not fit it.
         NotFiniteError: a weight is NaN or infinite, or the loss at the midpoint.
         ValueError: what the method needs is not given.
 
@@ -177,7 +178,7 @@ def match(
         raise ValueError(message)
     running = None if method == "weights" else _running(model, data, method)
     known = symmetries if symmetries is not None else _symmetries(model, data, example_inputs)
-    pair = state_pair(model, known, a, b, statistics=statistics, weighting=weighting)
+    pair = state_pair(model, known, a, b, statistics=statistics)
     sizes = {group.name: group.size for group in known.groups}
     where = None if device is None else torch.device(device)
     starts = 1 if method == "activations" else restarts
@@ -207,6 +208,7 @@ def match(
         active = match_activations(layers, Grams(pair, sizes, device=where), made.permutations, sweeps, generator)
         made = replace(made, sweeps=np.array([active.sweeps]), correlation=active.correlation)
         return _moved_to(made, pair, active.permutations)
+    _fits(running[0], a, b, running[1])
     midpoint = Midpoint(running[0], pair, known, running[1], loss, seed)
     ended = descend(
         midpoint,
@@ -240,12 +242,21 @@ def _moved(permutations: Permutations) -> float:
     return changed / max(sum(len(order) for order in permutations.values()), 1)
 
 
-def _running(model: nn.Module | None, data: Iterable[Batch] | None, method: str) -> tuple[nn.Module, Iterable[Batch]]:
-    """A model and data to run it on."""
+def _running(model: nn.Module | None, data: Iterable[Batch] | None, method: str) -> tuple[nn.Module, HeldBatches]:
+    """A model and batches to run it on, on its device, as often as one likes."""
     if model is None or data is None:
         message = f"matching by {method} runs the networks: give model and data"
         raise ValueError(message)
-    return model, data
+    device = next((one.device for one in model.parameters()), torch.device("cpu"))
+    return model, HeldBatches(data, device=device)
+
+
+def _fits(model: nn.Module, a: State, b: State, batches: HeldBatches) -> None:
+    """Run a batch through the first network, for a clear message where it does not fit."""
+    run = StateOutputs(model)
+    states = [fit_state(model, state, name=name) for state, name in ((a, FIRST), (b, SECOND))]
+    with run.ready():
+        run(states[0], next(iter(batches))[0])
 
 
 def _symmetries(model: nn.Module | None, data: Iterable[Batch] | None, example_inputs: Example | None) -> Symmetries:

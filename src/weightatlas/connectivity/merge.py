@@ -14,7 +14,7 @@ from torch import nn
 from weightatlas.anatomy.symmetry import Symmetries
 from weightatlas.anatomy.symmetry import symmetries as find_symmetries
 from weightatlas.checkpoints import Checkpoint, Written, open_checkpoint, write_like
-from weightatlas.checkpoints.writing.write_like import refuse_overwriting
+from weightatlas.checkpoints.writing.write_like import check_target, refuse_overwriting
 from weightatlas.connectivity.aligning.states import state_pair
 from weightatlas.connectivity.matching import Matching, match
 from weightatlas.connectivity.merged_state import MergedState, estimated
@@ -98,7 +98,7 @@ class Merged:
             SourceError: the first checkpoint lies in no file, the path is one of the inputs, or what `write_like`
                 raises.
         """
-        refuse_overwriting(Path(path), [Path(info.file) for info in self.second.info.values()])
+        check_output(path, self.first, self.second)
         names = {found: name for name, found in self.names.items()}
 
         def value(found: str) -> torch.Tensor | None:
@@ -123,6 +123,16 @@ class Merged:
             "recalibrated": self.recalibrated,
             "skipped": "not aligned, as asked" if found is None else None,
         }
+
+
+def check_output(path: str | os.PathLike[str], first: Checkpoint, second: Checkpoint) -> None:
+    """Refuse, before any work, a path that `Merged.write` would refuse.
+
+    Raises:
+        SourceError: it is one of the inputs, holds something, or is of another kind than the first checkpoint.
+    """
+    refuse_overwriting(Path(path), [Path(info.file) for info in second.info.values()])
+    check_target(first, path)
 
 
 def merge(
@@ -238,7 +248,7 @@ def _network(model: nn.Module | str | os.PathLike[str] | None, a: Source, first:
     if model is None and isinstance(a, nn.Module):
         return a
     try:
-        return open_model(model, checkpoint=a if isinstance(a, str | os.PathLike) else first)
+        return open_model(model, checkpoint=first if model is not None else first.source)
     except SourceError:
         broken = next((name for name in first if not finite(first[name])), None)
         if broken is None:
@@ -295,6 +305,8 @@ def _notes(
 ) -> Iterator[str]:
     """What a reader has to know of an average."""
     ours, theirs = both
+    if found is not None and found.distance_before == 0:
+        yield "both networks have the same weights"
     if found is not None and not found.symmetries.groups:
         yield "no units of this network may change places: the networks were averaged as they are"
     if recalibrate == "auto" and has_batch_statistics(network) and not state.replaced:

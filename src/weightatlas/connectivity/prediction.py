@@ -37,7 +37,7 @@ def predicted_barriers(
     ends: Ends = "lines",
     loss: Loss = classification_loss,
     examples: int | None = EXAMPLES,
-    statistics: Statistics = "batch",
+    statistics: Statistics = "running",
     dtype: torch.dtype | None = None,
     seed: int = 0,
     progress: Progress = silent,
@@ -57,17 +57,18 @@ def predicted_barriers(
     **It ranks, it does not measure.** Exact to second order, the estimate is good for ends that are close (what it
     leaves out falls with the third power of their distance). Between independent solutions it was seen from a third of
     the barrier to four times it, and hundreds of times where training had no decay of weights: a minimum's curvature
-    says little of the loss far away. Compare by `rank_agreement`. With ReLU or max pooling second derivatives also miss
-    the kinks (`path_curvature`).
+    says little of the loss far away. Compare by `rank_agreement`, with the rise at the same alpha: `LayerBarrier.barrier`
+    is the highest rise, which is 0 wherever the loss stays below its chord, while this goes on below 0. With ReLU or
+    max pooling second derivatives also miss the kinks (`path_curvature`).
 
     One end of each line is a network with one layer of another: no minimum, and no point that training ever saw. With
     `ends="networks"` only the two networks themselves are looked at, as if the slopes and curvatures there held for
     both lines: derivatives at a stand for the first end of each, those at b for the second. That takes half the time,
     but is not exact to second order unless other groups do not matter.
 
-    Batch norms go by each batch's own moments, which is close to what `layer_barriers` does when it estimates
-    statistics anew in every network; `statistics="running"` has running estimates that a group names move with it, for
-    `recalibrate=None`. All else is in evaluation mode.
+    **Batch norm.** Running estimates that a group names move with it, as in `layer_barriers(..., recalibrate=None)`.
+    Where it estimates statistics anew in every network, `statistics="batch"` is close to that: each batch is normalised
+    by its own moments. All else is in evaluation mode.
 
     **Cost.** Four points a group (two with "networks"), each one forward and two backward passes over the examples; no
     Hessian and no vector as long as the parameters.
@@ -91,7 +92,7 @@ def predicted_barriers(
         One prediction a group, in units of the loss; 0 for a group that both networks share.
 
     Raises:
-        SourceError: a state does not fit the model.
+        SourceError: a state or the data do not fit the model.
         ValueError: a group names what the model does not have, or an option is out of range.
         NotFiniteError: the loss or a derivative is not finite at an end.
 

@@ -19,8 +19,9 @@ def upper_bounds(points: Array, values: Array) -> Array:
     """The most that a curve can reach between each two neighbouring points, if it is concave around them.
 
     A concave curve lies below the straight lines through the two points before an interval and the two behind it,
-    carried on into it; the bound is where these meet, and no less than the values at both ends. A curve that is convex
-    in an interval stays below its ends there. One that wiggles between the points is not bounded by anything.
+    carried on into it; the bound is where these meet. A side on which the points themselves are convex gives no line:
+    a narrow peak is bounded from its other side, or from none, and then by its ends, as a convex curve is. A curve that
+    wiggles between the points is not bounded by anything.
 
     Args:
         points: (n,), ascending, at least three.
@@ -33,13 +34,13 @@ def upper_bounds(points: Array, values: Array) -> Array:
         >>> upper_bounds(np.array([0.0, 0.4, 0.6, 1.0]), np.array([0.0, 2.0, 2.0, 0.0])).tolist()
         [2.0, 2.5, 2.0]
     """
-    bounds = np.maximum(values[:-1], values[1:])
     slopes = np.diff(values) / np.diff(points)
-    for place in range(len(bounds)):
-        left, right = points[place], points[place + 1]
-        before = slopes[place - 1] if place > 0 else None
-        behind = slopes[place + 1] if place + 1 < len(bounds) else None
-        bounds[place] = max(bounds[place], _meeting(right - left, values[place : place + 2], before, behind))
+    bounds = np.maximum(values[:-1], values[1:])
+    for place, slope in enumerate(slopes):
+        before = slopes[place - 1] if place > 0 and slopes[place - 1] >= slope else None
+        behind = slopes[place + 1] if place + 1 < len(slopes) and slopes[place + 1] <= slope else None
+        width = float(points[place + 1] - points[place])
+        bounds[place] = max(bounds[place], _meeting(width, values[place : place + 2], before, behind))
     return bounds
 
 
@@ -68,12 +69,13 @@ def next_point(points: Array, values: Array, tolerance: float) -> float | None:
 
 
 def _meeting(width: float, ends: Array, before: float | None, behind: float | None) -> float:
-    """Highest value in an interval under the lines carried on from both sides."""
+    """Highest value in an interval under the lines carried on from the sides that have one."""
     low, high = float(ends[0]), float(ends[1])
+    if before is None and behind is None:
+        return max(low, high)
     if before is None or behind is None:
-        reached = low + width * before if before is not None else low
-        return max(reached, high - width * behind if behind is not None else high)
-    if before <= behind:  # they do not meet inside: convex around it
+        return low + width * before if before is not None else high - width * (behind or 0.0)
+    if before == behind:
         return max(low, high)
     meeting = (high - low - behind * width) / (before - behind)
     return low + before * min(max(meeting, 0.0), width)

@@ -35,10 +35,10 @@ if TYPE_CHECKING:
     Source = Checkpoint | nn.Module | str | os.PathLike[str]
     Recalibrate = Literal["auto", "batch-norm", "repair"] | None
 
-EXAMPLES: Final = 2000
-"""That losses along a line are means over: the standard error of an error rate is then a percentage point at most."""
-LAYER_EXAMPLES: Final = 512
-RECALIBRATION_BATCHES: Final = 10
+EXAMPLES: Final = 1000
+"""That losses along a line are means over: the standard error of an error rate is then 1.6 percentage points at most."""
+LAYER_EXAMPLES: Final = 256
+RECALIBRATION_BATCHES: Final = 5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,6 +118,7 @@ def survey(
     layers: bool = True,
     layer_examples: int = LAYER_EXAMPLES,
     curvature: bool = False,
+    grid: bool = True,
     restarts: int = 3,
     nulls: int = 0,
     seed: int = 0,
@@ -144,9 +145,10 @@ def survey(
         recalibration_batches: of that, at every point of a line.
         points: of every line, both ends counted.
         examples: that losses along lines are means over, the first ones; None is all.
-        layers: measure layers one by one too.
+        layers: measure layers one by one too; it takes longer than all lines.
         layer_examples: for that.
         curvature: measure curvature along the line too: that which second derivatives see, and that in kinks.
+        grid: of three networks or more, measure the loss on their plane.
         restarts: of the matching, from different orders; the best is kept.
         nulls: matchings of networks whose weights are shuffled within every tensor: how alike chance makes them.
         seed: of every random choice.
@@ -187,7 +189,13 @@ def survey(
             "recalibrate": recalibrate,
             "recalibration_batches": recalibration_batches,
         },
-        layers={"examples": layer_examples, "recalibrate": recalibrate} if layers else None,
+        layers={
+            "examples": layer_examples,
+            "recalibrate": recalibrate,
+            "recalibration_batches": recalibration_batches,
+        }
+        if layers
+        else None,
         curvature=curvature,
         seed=seed,
     )
@@ -211,7 +219,7 @@ def survey(
     if len(failures) == len(others):
         raise failures[0]
     drawn = None
-    if len(moved) > 1 and data is not None:
+    if len(moved) > 1 and data is not None and grid:
         how: Literal["auto"] | None = None if recalibrate in (None, "repair") else "auto"
         try:
             drawn = plane(network, state, moved[0], moved[1], data, recalibrate=how, examples=layer_examples, seed=seed)

@@ -21,7 +21,9 @@ RATE: Final = 0.05
 NOISE: Final = 0.02
 """Deviation of a step's noise, in each direction: at rest runs stay within 0.1 of a valley's floor, 2 apart."""
 
-SUMMIT: Final = (0.0, 2.0)
+START: Final = (0.0, 2.0)
+"""On the ridge, just below its summit."""
+
 LINE_POINTS: Final = 101
 
 
@@ -85,7 +87,7 @@ class ToyForks:
 
 
 def ridge(height: float = 1.0) -> ToyLandscape:
-    """A summit at (0, 2), a ridge along x = 0 down to (0, -2.5), and a valley on either side of it at y = -2.
+    """A summit near (0, 2.2), a ridge along x = 0 down to (0, -2.5), and a valley on either side of it at y = -2.
 
     Args:
         height: of the hills that the ridge is made of, above the valleys' depth of 1. With 0 there is no ridge, and one
@@ -94,12 +96,12 @@ def ridge(height: float = 1.0) -> ToyLandscape:
     Example:
         >>> landscape = ridge()
         >>> landscape.loss(np.array([[0.0, 2.0], [0.0, -2.0], [1.5, -2.0]])).round(1).tolist()
-        [3.5, -0.0, -1.0]
+        [4.3, -0.0, -1.0]
     """
-    down = np.linspace(2.0, -2.5, 10)
+    down = np.linspace(2.5, -2.5, 11)
     return ToyLandscape(
         centres=np.vstack([np.column_stack([np.zeros_like(down), down]), [[-2.0, -2.0], [0.0, -2.0], [2.0, -2.0]]]),
-        heights=np.concatenate([height * np.linspace(1.0, 0.4, len(down)), [-1.0, -0.5, -1.0]]),
+        heights=np.concatenate([height * np.linspace(1.1, 0.4, len(down)), [-1.0, -0.5, -1.0]]),
         widths=np.concatenate([np.full(len(down), 0.6), [1.5, 1.5, 1.5]]),
         bowl=0.2,
         bottom=(0.0, -2.0),
@@ -114,7 +116,7 @@ def toy_forks(
     steps: int = STEPS,
     rate: float = RATE,
     noise: float = NOISE,
-    start: tuple[float, float] = SUMMIT,
+    start: tuple[float, float] = START,
     shown: int = 4,
     seed: int = 0,
 ) -> ToyForks:
@@ -149,7 +151,7 @@ def toy_forks(
     Example:
         >>> found = toy_forks(forks=[0, 256], pairs=50)
         >>> (found.barriers > 0.5).mean(axis=1).tolist()
-        [0.4, 0.0]
+        [0.5, 0.0]
     """
     wanted = np.asarray(forks, dtype=np.int64)
     if pairs < 1 or not ((wanted >= 0) & (wanted <= steps)).all():

@@ -45,6 +45,12 @@ def test_other_numbers_have_the_size_of_the_first_and_both_signs() -> None:
     assert found.unique().numel() == 1000, "no unit is dead, none equal to another"
 
 
+def test_a_constant_below_0_gets_both_signs() -> None:
+    found = redrawn(torch.full((1000,), -50.0), generator())
+    assert float((found > 0).double().mean()) == pytest.approx(0.5, abs=0.05)
+    assert float(redrawn(torch.ones(1000), generator()).min()) >= 0.5
+
+
 def test_what_is_nowhere_below_0_stays_so() -> None:
     given = torch.tensor([0.25, 1.0, 100.0]).repeat(100)
     found = redrawn(given, generator())

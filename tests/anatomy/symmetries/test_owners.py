@@ -33,7 +33,7 @@ def separable(call: Callable[[Any, torch.Tensor], torch.Tensor], **layers: nn.Mo
 
 
 def heads(value: torch.Tensor) -> torch.Tensor:
-    return value.unflatten(-1, (4, 3))
+    return value.reshape(*value.shape[:-1], 4, 3)
 
 
 def test_what_is_treated_head_by_head_may_move_within_each() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -14,10 +16,10 @@ HEADS, WIDTH, SHARED = Factor(2, "heads"), Factor(3, "width"), Factor(4, "shared
 
 
 def attention() -> nn.Module:
-    def call(net: Called, x: torch.Tensor) -> torch.Tensor:
+    def call(net: Any, x: torch.Tensor) -> torch.Tensor:  # noqa: ANN401
         query, key, value = (layer(x).unflatten(-1, (2, 3)).transpose(1, 2) for layer in (net.q, net.k, net.v))
         read = torch.nn.functional.scaled_dot_product_attention(query, key, value)
-        return torch.as_tensor(net.o(read.transpose(1, 2).flatten(-2)))  # type: ignore[operator]
+        return torch.as_tensor(net.o(read.transpose(1, 2).flatten(-2)))
 
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -71,9 +73,9 @@ def test_a_group_that_owns_nothing_there_just_stays() -> None:
 def test_what_stands_beside_a_factor_that_stays_has_groups_from_the_start() -> None:
     slopes = torch.tensor([1.0, 2.0])
 
-    def call(net: Called, x: torch.Tensor) -> torch.Tensor:
-        hidden = net.a(x).unflatten(-1, (2, 3)) * slopes[:, None]  # type: ignore[operator]
-        return torch.as_tensor(net.b(hidden.softmax(-1).flatten(-2)))  # type: ignore[operator]
+    def call(net: Any, x: torch.Tensor) -> torch.Tensor:  # noqa: ANN401
+        hidden = net.a(x).unflatten(-1, (2, 3)) * slopes[:, None]
+        return torch.as_tensor(net.b(hidden.softmax(-1).flatten(-2)))
 
     found = found_in(call, 2, 4, a=nn.Linear(4, 6), b=nn.Linear(6, 3))
     assert sizes(found) == {"a@0": 3, "a@1": 3}

@@ -79,7 +79,7 @@ def test_numbers_that_a_network_refuses_are_left_out() -> None:
 
     example = torch.tensor([[1.0, -2.0]])
     assert len(list(trials(Called(call, a=nn.Linear(2, 2)), example, draws=4, seed=0))) == 1
-    overflowing = Called(lambda net, x: net.a((x * 700).exp()) ** 2, a=nn.Linear(2, 2))
+    overflowing = Called(lambda net, x: net.a((x * 3400).exp()) ** 2, a=nn.Linear(2, 2))
     found = list(trials(overflowing, torch.tensor([[0.1, -0.2]]), draws=8, seed=0))
     assert 1 <= len(found) < 8
     assert all(bool(one.isfinite().all()) for trial in found for one in trial.outputs)

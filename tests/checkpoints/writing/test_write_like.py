@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import h5py
@@ -24,7 +25,6 @@ from weightatlas.errors import SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     Tensors = dict[str, torch.Tensor]
 
@@ -78,7 +78,7 @@ def test_the_libraries_that_own_the_formats_read_what_was_written(
         found = load(tmp_path / name)
         for tensor, value in wanted.items():
             assert torch.equal(torch.as_tensor(found[tensor]), value), (name, tensor)
-    write_like(files["keras.h5"], {"conv1/kernel:0": wanted["conv1.weight"]}, tmp_path / "keras.h5")
+    write_like(files["keras.h5"], {"conv1/conv1/kernel:0": wanted["conv1.weight"]}, tmp_path / "keras.h5")
     with h5py.File(tmp_path / "keras.h5") as file:
         kernel = np.asarray(file["conv1/conv1/kernel:0"])
     assert np.array_equal(kernel, wanted["conv1.weight"].permute(2, 3, 1, 0).numpy())
@@ -113,7 +113,7 @@ def test_texts_and_header_of_safetensors_stay(files: dict[str, Path], tensors: T
 def test_any_shapes_in_any_strides(shapes: list[list[int]], turned: bool, legacy: bool, tmp_path: Path) -> None:
     state = {f"layer{place}.weight": torch.randn(shape) for place, shape in enumerate(shapes)}
     if turned:
-        state = {name: tensor.permute(*reversed(range(tensor.ndim))) for name, tensor in state.items()}
+        state = {name: tensor.permute([*reversed(range(tensor.ndim))]) for name, tensor in state.items()}
     torch.save(state, tmp_path / "a.pt", _use_new_zipfile_serialization=not legacy)
     wanted = others(state)
     write_like(tmp_path / "a.pt", wanted, tmp_path / "b.pt")
@@ -317,7 +317,7 @@ def test_targets_and_sources_that_cannot_be_are_told_before_any_work(
 
 
 def test_names_that_the_file_has_not_are_told(files: dict[str, Path], tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="has no tensor 'fc.bias'; give values by the names in the file"):
+    with pytest.raises(SourceError, match=r"has no tensor 'fc\.bias'; give values by the names in the file"):
         write_like(files["one.safetensors"], {"fc.bias": torch.zeros(4)}, tmp_path / "new.safetensors")
     with pytest.raises(SourceError, match="no format to keep"):
         write_like(open_checkpoint({"w": torch.zeros(1)}), {}, tmp_path / "new.safetensors")
@@ -329,21 +329,22 @@ def test_a_folder_that_may_not_be_written_to_is_told(files: dict[str, Path], tmp
         write_like(files["one.safetensors"], {}, tmp_path / "file" / "new.safetensors")
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's account of a process's memory")
 def test_memory_stays_that_of_one_tensor(tmp_path: Path) -> None:
     script = (
-        "import resource, sys, torch\n"
+        "import sys, torch\n"
         "from weightatlas.checkpoints import write_like\n"
-        "write_like(sys.argv[1], lambda name: torch.ones(2**20), sys.argv[2])\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+        "write_like(sys.argv[1], lambda name: torch.ones(2**19), sys.argv[2])\n"
+        "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))\n"
     )
     peaks = []
     for count in (2, 60):
         source = tmp_path / f"{count}.safetensors"
-        safetensors.torch.save_file({f"layer{place}.weight": torch.zeros(2**20) for place in range(count)}, source)
+        safetensors.torch.save_file({f"layer{place}.weight": torch.zeros(2**19) for place in range(count)}, source)
         command = [sys.executable, "-c", script, str(source), str(tmp_path / f"new{count}.safetensors")]
         done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 - our own
         peaks.append(int(done.stdout))
-    assert peaks[1] - peaks[0] < 60_000  # KiB: 60 tensors have 245,760
+    assert peaks[1] - peaks[0] < 40_000  # KiB: 60 tensors have 122,880
 
 
 def test_json_of_a_header_is_not_written_again(tmp_path: Path) -> None:

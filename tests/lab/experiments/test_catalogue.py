@@ -30,6 +30,14 @@ def test_a_limit_goes_to_the_data_of_every_variant() -> None:
     assert {variant.configuration.data for variant in made.variants} == {"cifar10:data?limit=64"}
 
 
+@pytest.mark.parametrize(("limit", "tested"), [(64, 64), (5000, 2000)])
+def test_a_limit_goes_to_what_is_held_out_unless_it_has_fewer(limit: int, tested: int) -> None:
+    made = open_experiment("micro-batch", preset="cifar10-small", data="cifar10:a", limit=limit)
+    for variant in made.variants:
+        assert variant.configuration.data == f"cifar10:a?size=24&normalize=cifar10&limit={limit}"
+        assert variant.configuration.held_out == f"cifar10:a?size=24&normalize=cifar10&split=test&limit={tested}"
+
+
 def test_variants_bring_what_they_are_compared_with_in_the_experiment_s_order() -> None:
     made = open_experiment("weight-banding", preset="paper", data="x", variants=["vgg19.no-pooling", "x-pooling"])
     assert [variant.name for variant in made.variants] == ["baseline", "x-pooling", "vgg19", "vgg19.no-pooling"]

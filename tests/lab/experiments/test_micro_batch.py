@@ -12,7 +12,6 @@ import torch
 from weightatlas.errors import SourceError
 from weightatlas.evaluation import open_model
 from weightatlas.lab.devices import Devices
-from weightatlas.lab.experiments import micro_batch_rates
 from weightatlas.lab.experiments.catalogue import open_experiment
 from weightatlas.lab.experiments.matrix import run_experiment
 from weightatlas.lab.experiments.micro_batch import (
@@ -97,10 +96,6 @@ def test_learning_rates_are_of_those_that_were_tried_with_a_seed_that_no_preset_
         if variant.configuration.recipe.batch_size == largest:
             assert json.dumps(variant.configuration.to_dict()) in runs, variant.name
     assert len(tried.variants) == 3 * len({method_of(variant.name)[:2] for variant in made.variants})
-
-
-def test_the_rates_that_are_tried_are_half_a_decade_apart() -> None:
-    assert np.diff(np.log10(micro_batch_rates.TRIED)) == pytest.approx([0.5, 0.5], abs=0.03)
 
 
 def test_what_claims_compare_with_comes_along() -> None:

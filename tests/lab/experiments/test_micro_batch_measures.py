@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-import torch
 from torch import nn
 
 from weightatlas.conditioning.singularities import singularities
@@ -13,7 +12,7 @@ from weightatlas.evaluation import evaluate, load_checkpoint, open_data, open_mo
 from weightatlas.evaluation.overlap import mean_overlap
 from weightatlas.lab import Configuration, Recipe, Run, RunFolder, run
 from weightatlas.lab.devices import Devices
-from weightatlas.lab.experiments.micro_batch_course import COURSE, channel_figures, kept, log10
+from weightatlas.lab.experiments.micro_batch_course import COURSE, channel_figures, kept
 from weightatlas.lab.experiments.micro_batch_measures import MEASURES, WALKS, measure_micro_batch, measure_score
 
 if TYPE_CHECKING:
@@ -97,24 +96,6 @@ def test_the_last_entry_is_that_of_the_finished_network(small: Run) -> None:
 def test_measuring_again_gives_the_same(small: Run) -> None:
     first, second = measure_micro_batch(small), measure_micro_batch(small)
     assert first.figures == second.figures
-
-
-def test_channels_of_all_layers_count_alike() -> None:
-    network = nn.Sequential(nn.Conv2d(1, 4, 1), nn.ReLU(), nn.Conv2d(4, 12, 1), nn.ReLU())
-    with torch.no_grad():
-        for name, parameter in network.named_parameters():
-            parameter.fill_(float(name.endswith("bias")))
-        network.get_parameter("0.bias")[0] = -1.0
-    found = channel_figures(singularities(network, [torch.zeros(2, 1, 3, 3)], resamples=0))
-    assert found["dead"] == found["near_dead"] == pytest.approx(1 / 16)
-    assert found["least_positive"] == 0
-    assert np.isnan(found["mean_distance"]), "no norm"
-
-
-@pytest.mark.parametrize("value", [None, 0.0, -1.0, float("inf"), float("nan")])
-def test_what_has_no_logarithm_is_nan(value: float | None) -> None:
-    assert np.isnan(log10(value))
-    assert log10(100.0) == 2
 
 
 def test_a_run_that_kept_its_last_weights_only_is_measured_there(tmp_path: Path) -> None:

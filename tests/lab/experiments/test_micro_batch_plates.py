@@ -1,16 +1,13 @@
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.lab.experiments.micro_batches_for_tests import SCORES, made
+from tests.lab.experiments.micro_batches_for_tests import made
 from weightatlas.atlas import write_atlas
 from weightatlas.lab.experiments.micro_batch import cifar10_small
-from weightatlas.lab.experiments.micro_batch_charts import course_chart, course_rows, panel, score_rows, scores_chart
 from weightatlas.lab.experiments.micro_batch_findings import micro_batch_findings
-from weightatlas.lab.experiments.micro_batch_variants import DISTANCES, SMOOTHNESS
 from weightatlas.plate import Chart, Finding, Subject, Table
 
 if TYPE_CHECKING:
@@ -56,27 +53,6 @@ def test_the_title_of_the_scores_names_the_first_and_the_last(result: MicroBatch
     chart = next(plate for plate in result.plates() if isinstance(plate, Chart))
     assert chart.heading.title.startswith("In batches of 2 bcn-ws is first (0.9")
     assert "bn last (0.4" in chart.heading.title
-
-
-def test_scores_are_drawn_seed_by_seed_beside_their_interval(quick: MicroBatchResult) -> None:
-    rows = score_rows(quick)
-    assert len(rows) == len(quick.runs)
-    assert {row["panel"] for row in rows} == {panel(task, batch) for task in ("classes", "masks") for batch in (16, 1)}
-    assert all(row["low"] < row["mean"] < row["high"] for row in rows)
-    spec = json.dumps(scores_chart(quick).to_dict())
-    assert json.dumps(min(SCORES)) in spec
-    assert quick.chart().to_dict()["hconcat"]
-
-
-def test_the_course_is_the_mean_of_the_seeds_at_each_checkpoint(quick: MicroBatchResult) -> None:
-    rows = course_rows(quick, SMOOTHNESS)
-    own = [row for row in rows if row["variant"] == "gn.b1" and "loss" in row["measure"]]
-    assert [row["progress"] for row in own] == [0, 0.5, 1]
-    assert {row["seeds"] for row in own} == {3}
-    assert own[0]["value"] == pytest.approx(2.0, abs=0.002)
-    gradient = [row for row in rows if row["variant"] == "gn.b1" and "gradient" in row["measure"]]
-    assert [row["progress"] for row in gradient] == [0.5, 1], "where nothing was measured nothing is drawn"
-    assert len(course_chart(quick, DISTANCES).to_dict()["vconcat"]) == len(DISTANCES)
 
 
 def test_the_atlas_holds_it(quick: MicroBatchResult, tmp_path: Path) -> None:

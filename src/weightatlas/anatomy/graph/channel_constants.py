@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import fx
 
 _SAME: Final = {"detach", "clone", "alias", "contiguous", "to", "_to_copy", "lift_fresh_copy", "type_as"}
-_TURNS: Final = {"t", "transpose", "permute", "numpy_T", "swapaxes", "swapdims", "movedim", "moveaxis"}
+_TURNS: Final = {"t", "transpose", "permute", "numpy_T", "mT", "swapaxes", "swapdims", "movedim", "moveaxis"}
 _PARTS: Final = {"split", "split_with_sizes", "chunk", "slice", "narrow"}
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import operator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,7 +15,8 @@ from weightatlas.anatomy.graph.channel_ids import Channels, Constant, Nodes, Unf
 from weightatlas.anatomy.graph.channel_moves import MOVES
 from weightatlas.anatomy.graph.channel_rules import RULES, pointwise
 from weightatlas.anatomy.graph.graph_inputs import input_axes
-from weightatlas.anatomy.graph.operators import SUBGRAPHS, bound_arguments, operator_name, shape_of, shapes_of
+from weightatlas.anatomy.graph.operators import bound_arguments, operator_name, shape_of, shapes_of
+from weightatlas.anatomy.graph.running import Runner
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -112,7 +113,8 @@ def walk_graph(exported: Exported) -> Walk:
     graph = exported.module.graph
     axes = input_axes(graph, exported.inputs)
     values = [_given(walk, exported, node, axes.get(node.name)) for node in graph.find_nodes(op="placeholder")]
-    walk.results = list(_values(_run(walk, exported.module, values)))
+    runner = Runner(lambda tensor: Constant(tuple(tensor.shape)), partial(_called, walk))
+    walk.results = list(_values(runner.run(exported.module, values)))
     return walk
 
 
@@ -135,39 +137,8 @@ def _given(walk: Walk, exported: Exported, node: fx.Node, axes: tuple[int, ...] 
     return Channels(ids.reshape(lengths), shape, step)
 
 
-def _run(walk: Walk, module: fx.GraphModule, given: Sequence[Any]) -> Any:  # noqa: ANN401 - a tree of values
-    """Run one graph on values; graphs within it are run in turn."""
-    known: dict[fx.Node, Any] = {}
-    waiting = iter(given)
-    users = {node: len(node.users) for node in module.graph.nodes}
-    for node in module.graph.nodes:
-        if node.op == "placeholder":
-            known[node] = next(waiting)
-        elif node.op == "get_attr":
-            known[node] = _attribute(module, str(node.target))
-        elif node.op == "output":
-            return fx.node.map_arg(node.args[0], known.__getitem__)
-        else:
-            known[node] = _called(walk, node, known)
-            _behind(walk, node, known, users)
-    return None
-
-
-def _attribute(module: fx.GraphModule, target: str) -> Any:  # noqa: ANN401
-    found = operator.attrgetter(target)(module)
-    return Constant(tuple(found.shape)) if isinstance(found, torch.Tensor) else found
-
-
-def _called(walk: Walk, node: fx.Node, known: dict[fx.Node, Any]) -> Any:  # noqa: ANN401
-    arguments: tuple[Any, ...] = fx.node.map_arg(node.args, known.__getitem__)
-    named: dict[str, Any] = fx.node.map_arg(node.kwargs, known.__getitem__)
-    if node.target is operator.getitem:
-        whole, index = arguments
-        return whole[index] if isinstance(whole, list | tuple) else whole
+def _called(walk: Walk, node: fx.Node, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> Any:  # noqa: ANN401
     name = operator_name(node.target)
-    if name in SUBGRAPHS:
-        inner = next(place for place, one in enumerate(arguments) if isinstance(one, fx.GraphModule))
-        return _run(walk, arguments[inner], arguments[inner + 1 :])
     values = list(_values((*arguments, *named.values())))
     shapes = shapes_of(node.meta.get("val"))
     if not shapes:
@@ -175,8 +146,10 @@ def _called(walk: Walk, node: fx.Node, known: dict[fx.Node, Any]) -> Any:  # noq
     if all(isinstance(value, Constant) for value in values) and name not in {"embedding", "embedding_bag"}:
         return constants(name, node, values, shapes)
     step = _step(walk, node, name, values)
-    call = Call(walk, node, name, step, bound_arguments(node.target, arguments, named), shapes)
-    return _answer(call)
+    found = _answer(Call(walk, node, name, step, bound_arguments(node.target, arguments, named), shapes))
+    if "batch_norm" in name and arguments:
+        _behind(walk, node, arguments[0])
+    return found
 
 
 def _answer(call: Call) -> Any:  # noqa: ANN401 - one value or several
@@ -198,13 +171,10 @@ def _unknown(call: Call) -> Value:
     return call.lost(operator=None if any(isinstance(one, Channels) for one in values) else before)
 
 
-def _behind(walk: Walk, node: fx.Node, known: dict[fx.Node, Any], users: dict[fx.Node, int]) -> None:
+def _behind(walk: Walk, node: fx.Node, value: Any) -> None:  # noqa: ANN401
     """Write down a batch norm that is the only one to read a layer."""
-    if not walk.reads or "batch_norm" not in operator_name(node.target):
-        return
     source = node.args[0]
-    value = known.get(source) if isinstance(source, fx.Node) else None
-    if not isinstance(source, fx.Node) or not isinstance(value, Channels) or users.get(source) != 1:
+    if not isinstance(source, fx.Node) or not isinstance(value, Channels) or len(source.users) != 1:
         return
     read = next((one for one in reversed(walk.reads) if one.step == value.step), None)
     if read is not None:

@@ -290,7 +290,9 @@ MOVING: Final[Mapping[str, Rule]] = {
         ),
         reshape,
     ),
-    **dict.fromkeys(("t", "transpose", "permute", "numpy_T", "swapaxes", "swapdims", "movedim", "moveaxis"), turn),
+    **dict.fromkeys(
+        ("t", "transpose", "permute", "numpy_T", "mT", "swapaxes", "swapdims", "movedim", "moveaxis"), turn
+    ),
     **dict.fromkeys(("expand", "expand_as", "broadcast_to"), expand),
     **dict.fromkeys(("repeat", "tile"), repeat),
     "repeat_interleave": repeat_each,

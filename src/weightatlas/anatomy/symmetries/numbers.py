@@ -46,7 +46,10 @@ def redrawn(tensor: Any, generator: torch.Generator) -> Any:  # noqa: ANN401 - a
     if not is_floating(tensor) or tensor.numel() < 2 or not bool(tensor.isfinite().all()):
         return tensor
     if bool((tensor == tensor.reshape(-1)[0]).all()):
-        return stirred(tensor, generator)
+        made = stirred(tensor, generator)
+        return (
+            made * torch.randn(tensor.shape, generator=generator).sign() if float(tensor.reshape(-1)[0]) < 0 else made
+        )
     if bool((tensor >= 0).all()):
         places = torch.randint(tensor.numel(), tensor.shape, generator=generator)
         return tensor.reshape(-1)[places]

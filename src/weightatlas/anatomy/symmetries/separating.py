@@ -49,9 +49,10 @@ class Separation:
         made: list[Layout] = []
         for place, part in enumerate(layout.parts):
             rest = layout.parts[place + 1 :]
-            if isinstance(part, Factor) and part.group in self.held and self._owns(part.group, rest):
+            owner = part.group if isinstance(part, Factor) else None
+            if owner is not None and owner in self.held and self._owns(owner, rest):
                 several = range(part.size)
-                made.append(Joined(tuple(self._axis(Combined(rest), {**entries, part.group: n}) for n in several)))
+                made.append(Joined(tuple(self._axis(Combined(rest), {**entries, owner: n}) for n in several)))
                 break
             made.append(self._axis(part, entries))
         return made[0] if len(made) == 1 else Combined(tuple(made))

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import fx
 
-from weightatlas.anatomy.graph.operators import SUBGRAPHS, bound_arguments, operator_name, shape_of, shapes_of
+from weightatlas.anatomy.graph.operators import bound_arguments, operator_name, shape_of, shapes_of
+from weightatlas.anatomy.graph.running import Runner
 from weightatlas.anatomy.symmetries.calls import Call, Rule, Value, hold, values_in
 from weightatlas.anatomy.symmetries.contracting import CONTRACTING
 from weightatlas.anatomy.symmetries.elementwise import ELEMENTWISE, pointwise
@@ -56,7 +57,7 @@ def walk_symmetries(exported: Exported, movable: Collection[str]) -> Walk:
     given = [_given(walk, exported, node, movable) for node in exported.module.graph.find_nodes(op="placeholder")]
     for names in exported.aliases.values():
         _tie([walk.tensors[name] for name in names if name in walk.tensors])
-    results = _run(walk, exported.module, given)
+    results = Runner(partial(_held, walk), partial(_called, walk)).run(exported.module, given)
     for value in values_in([results]):
         hold(value.axes, OUTPUT)
     walk.instances.settle(walk.values, walk.tensors.values())
@@ -95,42 +96,15 @@ def _constant(value: object, shape: Sequence[int]) -> tuple[Leaf, ...]:
     return tuple(Leaf(length, None if one else CONSTANT) for length, one in zip(shape, same, strict=True))
 
 
-def _run(walk: Walk, module: fx.GraphModule, given: Sequence[Any]) -> Any:  # noqa: ANN401 - a tree of values
-    """Run one graph on values; graphs within it are run in turn."""
-    known: dict[fx.Node, Any] = {}
-    waiting = iter(given)
-    for node in module.graph.nodes:
-        if node.op == "placeholder":
-            known[node] = next(waiting)
-        elif node.op == "get_attr":
-            known[node] = _attribute(walk, module, str(node.target))
-        elif node.op == "output":
-            return fx.node.map_arg(node.args[0], known.__getitem__)
-        else:
-            known[node] = _called(walk, node, known)
-            walk.values += [value.axes for value in values_in([known[node]])]
-    return None
-
-
-def _attribute(walk: Walk, module: fx.GraphModule, target: str) -> Any:  # noqa: ANN401
-    found = operator.attrgetter(target)(module)
-    if not isinstance(found, torch.Tensor):
-        return found
-    axes = _constant(found, tuple(found.shape))
+def _held(walk: Walk, tensor: torch.Tensor) -> Value:
+    """The value of a constant within the graph."""
+    axes = _constant(tensor, tuple(tensor.shape))
     walk.values.append(axes)
-    return Value(axes, tuple(found.shape))
+    return Value(axes, tuple(tensor.shape))
 
 
-def _called(walk: Walk, node: fx.Node, known: dict[fx.Node, Any]) -> Any:  # noqa: ANN401
-    arguments: tuple[Any, ...] = fx.node.map_arg(node.args, known.__getitem__)
-    named: dict[str, Any] = fx.node.map_arg(node.kwargs, known.__getitem__)
-    if node.target is operator.getitem:
-        whole, index = arguments
-        return whole[index] if isinstance(whole, list | tuple) else whole
+def _called(walk: Walk, node: fx.Node, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> Any:  # noqa: ANN401
     name = operator_name(node.target)
-    if name in SUBGRAPHS:
-        inner = next(place for place, one in enumerate(arguments) if isinstance(one, fx.GraphModule))
-        return _run(walk, arguments[inner], arguments[inner + 1 :])
     shapes = shapes_of(node.meta.get("val"))
     if not shapes:
         unshaped = list(values_in([arguments, named]))
@@ -140,6 +114,7 @@ def _called(walk: Walk, node: fx.Node, known: dict[fx.Node, Any]) -> Any:  # noq
     call = Call(node, name, bound_arguments(node.target, arguments, named), shapes, walk.instances, walk.values)
     found = _rule(call)(call)
     several = found if isinstance(found, list) else [found]
+    walk.values += [value.axes for value in several]
     return several if isinstance(node.meta["val"], list | tuple) else several[0]
 
 

@@ -59,21 +59,21 @@ def _cast(values: torch.Tensor, dtype: torch.dtype, source: str, shown: str) -> 
     if not torch.can_cast(values.dtype, dtype):
         problem = f"{shown} is {name_of(dtype)} there, and {name_of(values.dtype)} is given"
         raise SourceError(source, problem, "give values of that type")
-    cast = values.to(dtype)
-    if dtype.is_floating_point or dtype.is_complex:
-        lost = _finite(values) & ~_finite(cast)
-        beyond = bool(lost.any())
-    else:
-        beyond = not torch.equal(cast.to(values.dtype), values)
-    if beyond:
+    if _is_beyond(values, dtype):
         problem = f"{shown} holds a value beyond {name_of(dtype)}, its type there"
         raise SourceError(source, problem, "write into a file of a wider type")
-    return cast
+    return values.to(dtype)
 
 
-def _finite(values: torch.Tensor) -> torch.Tensor:
-    wide = values.float() if values.is_floating_point() and values.element_size() == 1 else values  # 8 bits: no test
-    return wide.isfinite()
+def _is_beyond(values: torch.Tensor, dtype: torch.dtype) -> bool:
+    """Whether a finite value passes the bounds of a type; torch would make it infinite, the largest, or wrap it."""
+    if not (dtype.is_floating_point or dtype.is_complex):
+        return not torch.equal(values.to(dtype).to(values.dtype), values)
+    if not (values.is_floating_point() or values.is_complex()) or not values.numel():
+        return False
+    real = torch.view_as_real(values) if values.is_complex() else values
+    wide = real.float() if real.element_size() == 1 else real  # torch compares no type of 8 bits
+    return bool((wide.isfinite() & (wide.abs() > torch.finfo(dtype).max)).any())
 
 
 def elements(values: torch.Tensor, *, big_endian: bool) -> npt.NDArray[np.void]:

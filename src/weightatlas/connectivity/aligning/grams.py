@@ -54,7 +54,7 @@ class _Kept:
 class Grams:
     r"""The Gram matrices of the groups of two networks.
 
-    \(G_{ij} = \sum_{(t, d)} s_t \langle a_t[i], (\pi b)_t[j] \rangle\) over all axes d of blocks t on which the group
+    \(G_{ij} = \sum_{(t, d)} \langle a_t[i], (\pi b)_t[j] \rangle\) over all axes d of blocks t on which the group
     stands, \(a_t[i]\) being what stands at its entry i; \(\pi\) permutes all groups but this one. The sum of
     \(G_{i \sigma(i)}\) is the group's part of the objective, for all its permutations \(\sigma\).
 
@@ -87,12 +87,11 @@ class Grams:
         self.sizes = {name: size for name, size in sizes.items() if size > 1}
         self.places: dict[str, tuple[Place, ...]] = dict.fromkeys(self.sizes, ())
         for block, (squares, _) in zip(pair.blocks, pair.squares, strict=True):
-            if pair.scales[block.tensor]:
-                for axis, factor in enumerate(block.factors):
-                    if factor.group in self.places:
-                        rest = block.factors[:axis] + block.factors[axis + 1 :]
-                        others = frozenset(one.group for one in rest if one.group in self.places)
-                        self.places[factor.group] += (Place(block, axis, others, squares),)
+            for axis, factor in enumerate(block.factors):
+                if factor.group in self.places:
+                    rest = block.factors[:axis] + block.factors[axis + 1 :]
+                    others = frozenset(one.group for one in rest if one.group in self.places)
+                    self.places[factor.group] += (Place(block, axis, others, squares),)
         self._pair = pair
         self._device = device
         self._chunk = chunk
@@ -145,23 +144,22 @@ class Grams:
             picks = [moving(factor, permutations) for factor in block.factors]
             for span in spans(ours, picks, limit=self._chunk):
                 one, other = self._piece(ours, [None] * ours.ndim, span), self._piece(theirs, picks, span)
-                total += self._pair.scales[block.tensor] * float(torch.dot(one.reshape(-1), other.reshape(-1)))
+                total += float(torch.dot(one.reshape(-1), other.reshape(-1)))
         return total
 
-    def energies(self, group: str) -> list[float]:
-        """For each place how much the entries of the first network differ there: their squares about their mean."""
+    def information(self, group: str) -> list[float]:
+        """For each place how much the first network's entries differ there, times how many numbers tell them apart.
+
+        The first is the sum of squares about the entries' mean: norms that are 1 everywhere tell nothing. The second
+        keeps a bias, one number for each entry, from standing for a matrix.
+        """
         found = []
         for place in self.places[group]:
             view, _ = self._views(place.block)
             sums = view.sum(place.axis, dtype=torch.float32 if view.element_size() < 8 else view.dtype)
             mean = float(sums.square().sum()) / view.shape[place.axis]
-            found.append(max(place.squares - mean, 0.0) * self._pair.scales[place.block.tensor])
+            found.append(max(place.squares - mean, 0.0) * (view.numel() // view.shape[place.axis]))
         return found
-
-    def forget(self) -> None:
-        """Drop all matrices that are kept."""
-        self._left += sum(4 * self.sizes[name] ** 2 for name in self._kept)
-        self._kept.clear()
 
     def _current(self, group: str, asked: list[int], permutations: Permutations) -> torch.Tensor:
         """The matrix of several places, brought up to date; it may not be written to."""
@@ -233,8 +231,7 @@ class Grams:
             one, other = self._piece(a, stay, span), self._piece(b, picks, span)
             if less is not None:
                 other = other - self._piece(b, less, span)
-            scale = self._pair.scales[place.block.tensor]
-            gram.addmm_(as_rows(one, place.axis), as_rows(other, place.axis).T, alpha=scale)
+            gram.addmm_(as_rows(one, place.axis), as_rows(other, place.axis).T)
 
     def _add_sorted(self, gram: torch.Tensor, place: Place, permutations: Permutations, known: Collection[str]) -> None:
         """Add what entries have in common once sorted over the axes of groups that are not known."""
@@ -250,7 +247,7 @@ class Grams:
             strict=True,
         )
         for one, other in pairs:
-            gram.addmm_(one, other.T, alpha=self._pair.scales[place.block.tensor])
+            gram.addmm_(one, other.T)
 
     def _views(self, block: Block) -> tuple[torch.Tensor, torch.Tensor]:
         return block.view(self._pair.a[block.tensor]), block.view(self._pair.b[block.tensor])

@@ -43,15 +43,15 @@ def matched_weights(
         progress: called after each sweep.
     """
     grams = Grams(pair, sizes, device=device)
-    energies = {group: grams.energies(group) for group in grams.sizes}
+    information = {group: grams.information(group) for group in grams.sizes}
     found = []
     for number in range(restarts):
         generator = np.random.default_rng([seed, number])
-        if number == 1:
-            start = {name: np.arange(size) for name, size in grams.sizes.items()}
-        else:
-            start = inward(grams, energies, generator if number else None)
-        ended = ascend(grams, start, sweeps=sweeps, generator=generator, progress=progress)
+        stale = set(grams.sizes)
+        start = {name: np.arange(size) for name, size in grams.sizes.items()}
+        if number != 1:
+            start, stale = inward(grams, information, generator if number else None, progress=progress)
+        ended = ascend(grams, start, sweeps=sweeps, generator=generator, stale=stale, progress=progress)
         found.append((ended, pair.likeness(ended.permutations)))
     return found
 

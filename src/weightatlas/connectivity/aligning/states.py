@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 import torch
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from weightatlas.anatomy.symmetry import Symmetries
 
 State = Mapping[str, torch.Tensor]
-Weighting = Literal["none", "tensors"]
 
 STATISTICS: Final = ("running_mean", "running_var")
 
@@ -40,7 +39,7 @@ class Likeness:
     Attributes:
         cosine: between both, as vectors; NaN where one is 0.
         distance: between both, as vectors.
-        objective: what is matched for: their products, entry by entry, times the tensors' scales.
+        objective: what is matched for: their products, entry by entry.
     """
 
     cosine: float
@@ -57,26 +56,23 @@ class StatePair:
         b: of the second.
         blocks: all of them, in plain axes.
         squares: of each block the sum of the squares of the first one's entries, and of the second one's.
-        scales: what the products of each tensor's entries are multiplied by in the objective.
     """
 
     a: State
     b: State
     blocks: tuple[Block, ...]
     squares: tuple[tuple[float, float], ...]
-    scales: Mapping[str, float]
 
     def likeness(self, permutations: Permutations | None = None) -> Likeness:
         """How alike they are, with the second one's units permuted; groups that are not given stay."""
-        product = between = objective = 0.0
+        product = between = 0.0
         for block in self.blocks:
             both, apart = _sums(block, self.a, self.b, permutations or {}, (_product, _between))
             product += both
             between += apart
-            objective += both * self.scales[block.tensor]
         ours, theirs = (math.sqrt(sum(several)) for several in zip(*self.squares, strict=True))
         cosine = min(max(product / ours / theirs, -1.0), 1.0) if ours and theirs else math.nan
-        return Likeness(cosine, math.sqrt(between), objective)
+        return Likeness(cosine, math.sqrt(between), product)
 
     def with_a(self, a: State) -> StatePair:
         """The same with another first network, by the same names."""
@@ -94,7 +90,6 @@ def state_pair(
     b: State,
     *,
     statistics: bool = False,
-    weighting: Weighting = "none",
 ) -> StatePair:
     """Put two networks' weights side by side.
 
@@ -104,7 +99,6 @@ def state_pair(
         a: state of the first.
         b: state of the second.
         statistics: whether running statistics count too.
-        weighting: "tensors" divides each tensor by its norms.
 
     Raises:
         SourceError: a tensor is missing or of another shape than in the model or in the other network.
@@ -121,13 +115,7 @@ def state_pair(
     }
     blocks = blocks_of(layouts)
     squares = tuple(_squares(block, held_a, held_b) for block in blocks)
-    scales = dict.fromkeys(names, 1.0)
-    if weighting == "tensors":
-        for name in names:
-            those = [both for block, both in zip(blocks, squares, strict=True) if block.tensor == name]
-            norms = math.prod(math.sqrt(sum(several)) for several in zip(*those, strict=True))
-            scales[name] = 1 / norms if norms else 0.0
-    return StatePair(held_a, held_b, blocks, squares, scales)
+    return StatePair(held_a, held_b, blocks, squares)
 
 
 def _squares(block: Block, a: State, b: State) -> tuple[float, float]:

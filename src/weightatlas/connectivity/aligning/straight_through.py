@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice, repeat
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from weightatlas.connectivity.aligning.blocks import Permutations
     from weightatlas.connectivity.aligning.states import StatePair
     from weightatlas.evaluation.batches import Batch
+    from weightatlas.evaluation.held_batches import HeldBatches
     from weightatlas.evaluation.mean_loss import Loss
     from weightatlas.progress import Progress
 
@@ -47,7 +48,7 @@ class Midpoint:
         model: neither its weights nor its modes are changed.
         pair: the weights of both.
         symmetries: of the network.
-        batches: of inputs and targets.
+        batches: of inputs and targets, on the network's device.
         loss: of the output and the targets, a mean.
         seed: of what random layers draw.
     """
@@ -55,7 +56,7 @@ class Midpoint:
     model: nn.Module
     pair: StatePair
     symmetries: Symmetries
-    batches: Iterable[Batch]
+    batches: HeldBatches
     loss: Loss
     seed: int
 
@@ -69,8 +70,8 @@ class Midpoint:
         middle = {name: (self.pair.a[name].to(device) + theirs[name].to(device)) / 2 for name in theirs}
         buffers = {name: buffer.detach().clone() for name, buffer in self.model.named_buffers()}
         seed_generators(self.seed, {device})
-        output = functional_call(self.model, {**buffers, **middle}, (batch[0].to(device),))
-        return self.loss(output, batch[1].to(device))
+        output = functional_call(self.model, {**buffers, **middle}, (batch[0],))
+        return self.loss(output, batch[1])
 
     def over_all(self, permutations: Permutations) -> float:
         """The mean loss over all batches."""
@@ -145,7 +146,8 @@ def descend(
     current, best = dict(start), dict(start)
     losses: list[float] = []
     with midpoint.ready(), torch.enable_grad():
-        for step, batch in enumerate(islice(_again_and_again(midpoint.batches), steps)):
+        passes = chain.from_iterable(repeat(midpoint.batches))
+        for step, batch in enumerate(islice(passes, steps)):
             if step:
                 held = {name: leaf.detach() for name, leaf in leaves.items()}
                 grams = Grams(midpoint.pair.with_a(held), sizes)
@@ -166,13 +168,3 @@ def descend(
     tried = [(before, dict(start))] + [(midpoint.over_all(one), one) for one in (best, current)]
     loss_after, permutations = min(tried, key=lambda one: one[0])
     return Descent(permutations, np.array(losses), loss_after, before)
-
-
-def _again_and_again(batches: Iterable[Batch]) -> Iterator[Batch]:
-    """Pass after pass; ends where a pass has nothing."""
-    while True:
-        number = -1
-        for number, batch in enumerate(batches):  # noqa: B007 - whether there was any
-            yield batch
-        if number < 0:
-            return

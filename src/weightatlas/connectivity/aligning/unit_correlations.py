@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import nn
-from torch.func import functional_call
 
-from weightatlas.evaluation.modes import in_mode
-from weightatlas.evaluation.seeding import seed_generators
+from weightatlas.connectivity.aligning.states import FIRST, SECOND
+from weightatlas.evaluation.states import StateOutputs, fit_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from weightatlas.anatomy.symmetries.layout import Layout
     from weightatlas.anatomy.symmetry import Symmetries
-    from weightatlas.connectivity.aligning.states import State
     from weightatlas.evaluation.batches import Batch
+    from weightatlas.evaluation.states import State
 
 SMALL: Final = 1e-4
 """Added to the product of deviations, so that units that hardly vary go with none."""
@@ -129,22 +128,23 @@ def unit_correlations(
     Returns:
         By path of the layer (units of the first, units of the second), float64 on the CPU; layers that did not run are
         left out.
+
+    Raises:
+        SourceError: the states or the data do not fit the network.
     """
     carriers = list(carriers)
     sums = {carrier.path: Correlation() for carrier in carriers}
-    device = next((tensor.device for tensor in model.parameters()), torch.device("cpu"))
-    states = [_fitted(model, state, device) for state in (a, b)]
-    with in_mode(model, training=False), torch.no_grad(), torch.random.fork_rng(devices=_gpus(device)):
-        for inputs, _ in data:
-            seen = []
-            for state in states:
-                seed_generators(seed, {device})
-                with _outputs(carriers) as outputs:
-                    functional_call(model, dict(state), (inputs.to(device),))
-                seen.append(outputs)
-            for carrier in carriers:
-                for ours, theirs in zip(*(one[carrier.path] for one in seen), strict=True):
-                    sums[carrier.path].add(ours, theirs)
+    run = StateOutputs(model, seed=seed)
+    states = [fit_state(model, state, name=name) for state, name in ((a, FIRST), (b, SECOND))]
+    for inputs, _ in data:
+        seen = []
+        for state in states:
+            with run.ready(), _outputs(carriers) as outputs:
+                run(state, inputs.to(run.device))
+            seen.append(outputs)
+        for carrier in carriers:
+            for ours, theirs in zip(*(one[carrier.path] for one in seen), strict=True):
+                sums[carrier.path].add(ours, theirs)
     return {path: one.matrix().cpu() for path, one in sums.items() if one.count}
 
 
@@ -161,13 +161,3 @@ def _outputs(carriers: Iterable[Carrier]) -> Iterator[dict[str, list[torch.Tenso
 
             stack.callback(carrier.module.register_forward_hook(keep).remove)
         yield found
-
-
-def _fitted(model: nn.Module, state: State, device: torch.device) -> Mapping[str, torch.Tensor]:
-    """The state's tensors that the model has, on its device and of its types."""
-    own = model.state_dict()
-    return {name: state[name].to(device=device, dtype=own[name].dtype) for name in own if name in state}
-
-
-def _gpus(device: torch.device) -> list[torch.device]:
-    return [device] if device.type == "cuda" else []

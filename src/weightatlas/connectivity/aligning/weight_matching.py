@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -31,7 +31,7 @@ class Ascent:
 
     Attributes:
         permutations: of all groups.
-        sweeps: how many times it went through the groups, the first sweep included.
+        sweeps: how many times it went through the groups; 0 where none could gain.
         settled: whether no group gains any more; else the sweeps were used up.
     """
 
@@ -41,8 +41,12 @@ class Ascent:
 
 
 def inward(
-    grams: Grams, energies: Mapping[str, Sequence[float]], generator: np.random.Generator | None = None
-) -> dict[str, NDArray[np.int64]]:
+    grams: Grams,
+    information: Mapping[str, Sequence[float]],
+    generator: np.random.Generator | None = None,
+    *,
+    progress: Progress = silent,
+) -> tuple[dict[str, NDArray[np.int64]], set[str]]:
     """The first sweep: groups in the order in which their neighbours become known, each by what is known alone.
 
     Entries that stay are known from the start. The next group is always the one for which known neighbours carry the
@@ -52,15 +56,20 @@ def inward(
 
     Args:
         grams: of both networks.
-        energies: of each group's places, as `Grams.energies` gives them.
+        information: of each group's places, as `Grams.information` gives it.
         generator: disturbs the order; None is the order as said.
+        progress: called after each group.
+
+    Returns:
+        The permutations of all groups, and the groups that were solved without all of their neighbours.
     """
     permutations = {name: np.arange(size) for name, size in grams.sizes.items()}
     known: set[str] = set()
+    partly: set[str] = set()
     left = list(grams.sizes)
     while left:
         noise = np.ones(len(left)) if generator is None else generator.uniform(0.2, 1, len(left))
-        shares = [_share(grams, name, energies[name], known) for name in left]
+        shares = [_share(grams, name, information[name], known) for name in left]
         number = int(np.argmax(np.array(shares) * noise))
         group = left.pop(number)
         gram = grams.gram(group, permutations, known=known, unknown=shares[number] < LEAST_SHARE)
@@ -68,8 +77,11 @@ def inward(
         gain = value(gram, order) - value(gram, permutations[group])
         if gain > SMALLEST_GAIN * abs(value(gram, order)):
             permutations[group] = order
+        if not all(place.others <= known for place in grams.places[group]):
+            partly.add(group)
         known.add(group)
-    return permutations
+        progress(len(known), len(grams.sizes), "weight matching, the first sweep")
+    return permutations, partly
 
 
 def ascend(
@@ -79,6 +91,7 @@ def ascend(
     sweeps: int,
     generator: np.random.Generator,
     groups: Sequence[str] | None = None,
+    stale: Collection[str] | None = None,
     progress: Progress = silent,
 ) -> Ascent:
     """Solve group after group, the others fixed, until none gains.
@@ -92,22 +105,23 @@ def ascend(
         sweeps: at most so many times through the groups.
         generator: draws the order of each sweep.
         groups: those to solve; None is all.
+        stale: those of them that may gain; None is all.
         progress: called after each sweep.
     """
     permutations = dict(start)
     solved = list(grams.sizes if groups is None else groups)
-    stale = set(solved)
-    for sweep in range(sweeps):
+    left = set(solved if stale is None else stale)
+    sweep = 0
+    while left and sweep < sweeps:
+        sweep += 1
         for number in generator.permutation(len(solved)):
             group = solved[number]
-            if group in stale:
-                stale.discard(group)
+            if group in left:
+                left.discard(group)
                 if _improve(grams, group, permutations):
-                    stale |= grams.neighbours(group) & set(solved)
-        progress(sweep + 1, sweeps, f"weight matching, {len(stale)} groups left")
-        if not stale:
-            return Ascent(permutations, sweep + 1, settled=True)
-    return Ascent(permutations, sweeps, settled=False)
+                    left |= grams.neighbours(group) & set(solved)
+        progress(sweep, sweeps, f"weight matching, {len(left)} groups left")
+    return Ascent(permutations, sweep, settled=not left)
 
 
 def _improve(grams: Grams, group: str, permutations: dict[str, NDArray[np.int64]]) -> bool:
@@ -127,7 +141,9 @@ def _improve(grams: Grams, group: str, permutations: dict[str, NDArray[np.int64]
     return True
 
 
-def _share(grams: Grams, group: str, energies: Sequence[float], known: set[str]) -> float:
+def _share(grams: Grams, group: str, information: Sequence[float], known: set[str]) -> float:
     """How much of what tells a group's entries apart comes through known neighbours."""
-    through = sum(energy for place, energy in zip(grams.places[group], energies, strict=True) if place.others <= known)
-    return through / (sum(energies) or 1.0)
+    through = sum(
+        amount for place, amount in zip(grams.places[group], information, strict=True) if place.others <= known
+    )
+    return through / (sum(information) or 1.0)

@@ -105,14 +105,26 @@ def _changed(variant: Variant, changes: Mapping[str, Any], limit: int | None) ->
     A fork stays at its share of the run.
     """
     configuration = variant.configuration
-    data = configuration.data
+    data, held_out = configuration.data, configuration.held_out
     if limit is not None:
-        data = f"{data}{'&' if '?' in data else '?'}limit={limit}"
+        data = _limited(data, limit)
+        held_out = None if held_out is None else _limited(held_out, limit)
     recipe = replace(configuration.recipe, **changes)
     fork, length = configuration.fork, configuration.recipe.steps
     if fork is not None and fork.step is not None and length is not None and recipe.steps is not None:
         fork = replace(fork, step=fork.step * recipe.steps // length)
-    return replace(variant, configuration=replace(configuration, data=data, recipe=recipe, fork=fork))
+    changed = replace(configuration, data=data, held_out=held_out, recipe=recipe, fork=fork)
+    return replace(variant, configuration=changed)
+
+
+def _limited(data: str, limit: int) -> str:
+    """The name of data, of which the first so many examples of each split are taken, or fewer if it says so."""
+    name, _, query = data.partition("?")
+    options = [option for option in query.split("&") if option]
+    own = [option.removeprefix("limit=") for option in options if option.startswith("limit=")]
+    fewest = min([limit, *(int(text) for text in own if text.isdigit())])
+    kept = [option for option in options if not option.startswith("limit=")]
+    return f"{name}?{'&'.join([*kept, f'limit={fewest}'])}"
 
 
 def _known(name: str, among: Mapping[str, object], what: str, source: str) -> str:

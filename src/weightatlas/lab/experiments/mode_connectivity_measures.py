@@ -37,14 +37,15 @@ if TYPE_CHECKING:
 BATCH: Final = 256
 """Examples in a batch, of all that is measured."""
 
-RECALIBRATED_ON: Final = 8
+RECALIBRATED_ON: Final = 4
 """Batches of training data on which statistics are estimated anew."""
 
 POINTS: Final = 11
 """Of a line, both ends counted."""
 
-LAYERS_ON: Final = 512
-"""Held-out examples on which layers are moved one by one, and on which their barriers are predicted."""
+LAYERS_ON: Final = 256
+"""Held-out examples on which layers are moved one by one, and on which their barriers are predicted: for each layer
+that is four networks and four times two passes back and forth."""
 
 RESTARTS: Final = 3
 WAYS: Final = tuple(product((False, True), repeat=2))
@@ -123,8 +124,8 @@ def measure_together(partner: Run, own: Run) -> Measurement:
     The line from the partner's last weights to the run's is evaluated on held-out data at 11 points, four times: the
     networks as they are or the second one's units brought to the first one's by weight matching; batch norm's
     statistics interpolated, or estimated anew at every point on training data without augmentation. Networks without
-    such statistics have the same barrier both ways. Layers are moved one by one between the networks as they are, with
-    nothing estimated anew, as the prediction by both ends' derivatives has it.
+    such statistics have the same barrier both ways. Layers of independent networks are moved one by one between the
+    networks as they are, with nothing estimated anew, as the prediction by both ends' derivatives has it.
 
     Arrays: `line/alpha`, and for each of the four lines `line/loss...` and `line/error...`; `layers/name`,
     `layers/barrier` and `layers/predicted`, in the order of the layers.
@@ -154,8 +155,11 @@ def measure_together(partner: Run, own: Run) -> Measurement:
             figures |= _figures(line, matched=matched, recalibrated=recalibrated)
             arrays |= _curves(line, matched=matched, recalibrated=recalibrated)
     gains = _gains(figures)
+    fork = own.configuration.fork
+    if fork is not None and fork.step is not None:
+        return Measurement({**figures, **gains, **_since_the_fork(own, fork.step, first, second)}, arrays)
     layers, ranked = _layers(model, first, second, held_out)
-    return Measurement({**figures, **gains, **layers, **_since_the_fork(own, first, second)}, {**arrays, **ranked})
+    return Measurement({**figures, **gains, **layers}, {**arrays, **ranked})
 
 
 @lru_cache(maxsize=8)
@@ -242,12 +246,8 @@ def _layers(
 
 
 def _since_the_fork(
-    own: Run, first: Mapping[str, torch.Tensor], second: Mapping[str, torch.Tensor]
+    own: Run, step: int, first: Mapping[str, torch.Tensor], second: Mapping[str, torch.Tensor]
 ) -> dict[str, Figure]:
-    """How far, and at what angle, two runs went from their fork; nothing of independent networks."""
-    fork = own.configuration.fork
-    if fork is None or fork.step is None:
-        return {}
-    base = open_checkpoint(RunFolder(own.folder).checkpoint(fork.step))
-    geometry = fork_geometry(base, first, second)
+    """How far, and at what angle, two runs went from their fork."""
+    geometry = fork_geometry(open_checkpoint(RunFolder(own.folder).checkpoint(step)), first, second)
     return {"angle": math.degrees(geometry.angle), "travelled": (geometry.length_a + geometry.length_b) / 2}

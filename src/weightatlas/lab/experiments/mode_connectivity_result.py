@@ -156,6 +156,8 @@ class ModeConnectivityResult(ExperimentResult):
             if arrays is None:
                 yield own
                 continue
+            if "layers/name" not in arrays:
+                continue
             columns = (arrays[f"layers/{name}"].tolist() for name in ("name", "barrier", "predicted"))
             for layer, height, predicted in zip(*columns, strict=True):
                 yield own | {"layer": layer, "barrier": height, "predicted": predicted}
