@@ -80,7 +80,7 @@ NETWORKS: dict[str, Network] = {
     "densenet121": of_images("densenet121"),
     "mobilenet_v2": of_images("mobilenet_v2"),
     "efficientnet_b0": of_images("efficientnet_b0"),
-    "googlenet": of_images("googlenet", init_weights=False),
+    "googlenet": of_images("googlenet", init_weights=False, aux_logits=False),
     "convnext_tiny": of_images("convnext_tiny"),
     "vit_b_16": of_images("vit_b_16"),
     "GPT-2": of_text("GPT2LMHeadModel"),

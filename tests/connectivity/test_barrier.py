@@ -134,6 +134,26 @@ def test_a_network_and_itself_have_no_barrier_to_the_last_bit(recalibrate: str |
     assert found.error_barrier.height == 0.0
 
 
+def test_an_exported_graphs_statistics_stay_and_that_is_said() -> None:
+    class Graph(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(2, 3)
+            self.norm = nn.Module()  # what an export leaves of a batch norm
+            self.norm.register_buffer("running_var", torch.ones(3))
+
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            answer: torch.Tensor = self.linear(inputs) / self.norm.get_buffer("running_var").sqrt()
+            return answer
+
+    model = Graph()
+    data = [(torch.ones(4, 2), torch.tensor([0, 1, 2, 0]))]
+    found = barrier(model, model.state_dict(), Graph().state_dict(), data, points=3)
+    assert found.recalibrated is None
+    assert found.notes == ("batch-norm statistics were not estimated anew: those of an exported graph cannot be",)
+    assert barrier(model, model.state_dict(), model.state_dict(), data, points=3, recalibrate=None).notes == ()
+
+
 def test_both_ways_are_one_line() -> None:
     model, a, b = states()
     there, back = (barrier(model, *ends, batches(8, 8), points=5) for ends in ((a, b), (b, a)))

@@ -17,11 +17,19 @@ from weightatlas.evaluation.recalibration import recalibrate
 if TYPE_CHECKING:
     from pathlib import Path
 
+State = dict[str, torch.Tensor]
+
 KIND = "convolutional"
 
 
-def states() -> list[dict[str, torch.Tensor]]:
-    return [state_of(trained(KIND, activation, seed)) for activation, seed in (("gelu", 0), ("gelu", 1), ("gelu", 2))]
+def states(kind: str = KIND) -> tuple[State, State, State]:
+    first, second, third = (state_of(trained(kind, "gelu", seed)) for seed in range(3))
+    return first, second, third
+
+
+def corners(offset: float = 0.0) -> tuple[State, State, State]:
+    first, second, third = ({"weight": offset + corner} for corner in torch.eye(3, dtype=torch.float64))
+    return first, second, third
 
 
 def drawn(**options: Any) -> Plane:  # noqa: ANN401 - options are of several kinds
@@ -107,8 +115,7 @@ def test_the_network_is_left_as_it_was_and_the_same_call_gives_the_same() -> Non
 
 
 def test_a_network_without_such_statistics_is_not_recalibrated() -> None:
-    three = [state_of(trained("perceptron", "gelu", seed)) for seed in range(3)]
-    found = plane(trained("perceptron", "gelu", 0), *three, batches("perceptron", 16), size=2)
+    found = plane(trained("perceptron", "gelu", 0), *states("perceptron"), batches("perceptron", 16), size=2)
     assert found.recalibrated is None
 
 
@@ -137,8 +144,7 @@ class Logarithm(nn.Module):
 
 
 def test_where_the_loss_is_not_finite_there_is_no_figure_and_the_rest_stands() -> None:
-    corners = [{"weight": 0.1 + corner} for corner in torch.eye(3, dtype=torch.float64)]
-    found = plane(Logarithm(), *corners, [(torch.ones(1, 1), torch.ones(1))], size=5, loss=lambda out, _: out)
+    found = plane(Logarithm(), *corners(0.1), [(torch.ones(1, 1), torch.ones(1))], size=5, loss=lambda out, _: out)
     assert found.point_losses == pytest.approx(np.log([1.1, 0.1, 0.1]))
     assert 0 < np.isnan(found.losses).sum() < 25
 
@@ -155,8 +161,7 @@ class Bump(nn.Module):
 
 
 def test_a_hill_between_three_networks_is_seen_in_their_middle() -> None:
-    corners = [{"weight": corner} for corner in torch.eye(3, dtype=torch.float64)]
-    found = plane(Bump(), *corners, [(torch.ones(1, 1), torch.ones(1))], size=41, loss=lambda out, _: out)
+    found = plane(Bump(), *corners(), [(torch.ones(1, 1), torch.ones(1))], size=41, loss=lambda out, _: out)
     y, x = np.unravel_index(found.losses.argmax(), found.losses.shape)
     middle = found.points.mean(axis=0)
     assert abs(found.xs[x] - middle[0]) <= np.diff(found.xs)[0]

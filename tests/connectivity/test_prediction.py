@@ -75,7 +75,7 @@ def test_close_networks_have_the_layers_barriers_that_are_predicted(kind: str) -
     model = trained(kind, "tanh", 0)
     first, second = (state_of(trained(kind, "tanh", seed)) for seed in (0, 1))
     near = {
-        name: tensor.lerp(second[name], 0.03) if tensor.is_floating_point() else tensor
+        name: tensor.lerp(second[name], 0.003) if tensor.is_floating_point() else tensor
         for name, tensor in first.items()
     }
     data, groups = batches(kind, 48), layer_groups(model)
@@ -83,7 +83,7 @@ def test_close_networks_have_the_layers_barriers_that_are_predicted(kind: str) -
     measured = layer_barriers(model, first, near, data, recalibrate=None, cumulative=False, directions=0)
     for one in measured:
         midpoints = [losses[1] - (losses[0] + losses[2]) / 2 for losses in (one.losses_in_a, one.losses_in_b)]
-        assert predicted[one.layer] == pytest.approx(np.mean(midpoints), rel=0.05, abs=1e-9)
+        assert predicted[one.layer] == pytest.approx(np.mean(midpoints), rel=0.02, abs=1e-12)
 
 
 def test_what_both_networks_share_has_no_barrier_and_the_order_of_names_does_not_matter() -> None:
@@ -99,12 +99,13 @@ def test_what_both_networks_share_has_no_barrier_and_the_order_of_names_does_not
 
 
 def test_a_tied_weight_goes_by_any_of_its_names() -> None:
-    model = nn.Sequential(nn.Linear(5, 5), nn.Tanh(), nn.Linear(5, 5)).double()
+    first = nn.Linear(5, 5)
+    last = nn.Linear(5, 5)
+    last.weight = first.weight
+    model = nn.Sequential(first, nn.Tanh(), last).double()
     other = copy.deepcopy(model)
-    for network, scale in ((model, 1.0), (other, 2.0)):
-        network[2].weight = network[0].weight
-        with torch.no_grad():
-            network[0].weight.mul_(scale)
+    with torch.no_grad():
+        other.get_parameter("0.weight").mul_(2)
     groups = {"first": ["0.weight"], "last": ["2.weight"]}
     found = predicted_barriers(model, model.state_dict(), other.state_dict(), batches("perceptron", 16), groups)
     assert found["first"] == found["last"] != 0
@@ -117,7 +118,7 @@ def test_what_cannot_be_predicted_is_an_error() -> None:
         predicted_barriers(model, state, state, data, {"some": ["head", "0.weight", "conv"]})
     for option in ({"alpha": 1.5}, {"ends": "both"}):
         with pytest.raises(ValueError, match="ends must be one of lines, networks and alpha between 0 and 1"):
-            predicted_barriers(model, state, state, data, {}, **option)  # type: ignore[arg-type]
+            predicted_barriers(model, state, state, data, {}, **option)
     with pytest.raises(SourceError, match=r"the second state: it has no 4\.bias"):
         predicted_barriers(model, state, {name: state[name] for name in state if name != "4.bias"}, data, {})
     spoilt = {name: tensor * torch.nan for name, tensor in state.items()}

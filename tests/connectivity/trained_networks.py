@@ -27,7 +27,7 @@ def convolutional(activation: Callable[[], nn.Module], pool: type[nn.Module] = n
         nn.Conv2d(2, 6, 3, bias=False),
         nn.BatchNorm2d(6),
         activation(),
-        pool(2),  # type: ignore[call-arg] # both kinds take a size
+        pool(2),
         nn.Conv2d(6, 8, 2),
         nn.GroupNorm(2, 8),
         activation(),
@@ -42,9 +42,10 @@ def batches(kind: str, *sizes: int) -> list[Batch]:
     count = sum(sizes) if sizes else EXAMPLES
     shape = (count, 5) if kind == "perceptron" else (count, 2, 8, 8)
     inputs = torch.randn(shape, generator=generator, dtype=torch.float64)
-    flat = inputs.flatten(1) if kind == "perceptron" else inputs.unflatten(2, (2, 4)).mean((3, 4)).flatten(1) * 4
+    flat = inputs.flatten(1) if kind == "perceptron" else inputs.reshape(count, 4, 32).mean(2) * 6
     targets = (flat[:, 0] * flat[:, 1] > 0).long() + 2 * (flat[:, 2] > 0).long()
-    return list(zip(inputs.split(sizes or count), targets.split(sizes or count), strict=True))
+    parts = list(sizes) or [count]
+    return list(zip(torch.split(inputs, parts), torch.split(targets, parts), strict=True))
 
 
 @cache

@@ -104,8 +104,8 @@ def layer_barriers(
 
     Statistics are estimated anew in every network that is scored, as `barrier` does.
 
-    **Cost.** With three alphas: 2 networks for all, 4 for each layer, 4 more for it from the input and the output, and
-    4 for each random direction; none is scored twice.
+    **Cost.** With three alphas: 2 networks for all, 4 for each layer, 6 more for those from the input and from the
+    output, and 4 for each random direction; none is scored twice.
 
     Args:
         model: the network; its own weights do not count.

@@ -54,12 +54,12 @@ def predicted_barriers(
     given, as `layer_barriers` measures it. One group of everything predicts the barrier of the networks themselves:
     both lines are the same.
 
-    **It ranks, it does not measure.** Exact to second order, the estimate is good for ends that are close (what it
-    leaves out falls with the third power of their distance). Between independent solutions it was seen from a third of
-    the barrier to four times it, and hundreds of times where training had no decay of weights: a minimum's curvature
-    says little of the loss far away. Compare by `rank_agreement`, with the rise at the same alpha: `LayerBarrier.barrier`
-    is the highest rise, which is 0 wherever the loss stays below its chord, while this goes on below 0. With ReLU or
-    max pooling second derivatives also miss the kinks (`path_curvature`).
+    **It ranks, it does not measure.** Exact to second order, the estimate is good for ends that are close: what it
+    leaves out falls with the third power of their distance, the fourth at the midpoint. Between independent solutions
+    it was seen from a tenth of the barrier to four times it, and hundreds of times where training had no decay of
+    weights: a minimum's curvature says little of the loss far away. Compare by `rank_agreement`, with the rise at the
+    same alpha: `LayerBarrier.barrier` is the highest rise, which is 0 wherever the loss stays below its chord, while
+    this goes on below 0. With ReLU or max pooling second derivatives also miss the kinks (`path_curvature`).
 
     One end of each line is a network with one layer of another: no minimum, and no point that training ever saw. With
     `ends="networks"` only the two networks themselves are looked at, as if the slopes and curvatures there held for

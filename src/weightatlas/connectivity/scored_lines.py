@@ -14,7 +14,7 @@ from weightatlas.connectivity.line import blend_state_into
 from weightatlas.errors import NotFiniteError
 from weightatlas.evaluation.example_scores import ExampleScores, example_scores
 from weightatlas.evaluation.held_batches import HELD_BYTES, HeldBatches
-from weightatlas.evaluation.recalibration import estimate_statistics, has_batch_statistics
+from weightatlas.evaluation.recalibration import estimate_statistics, has_batch_statistics, has_fixed_statistics
 from weightatlas.evaluation.repair import ChannelStatistics, set_right, statistics_of
 from weightatlas.evaluation.states import State, StateOutputs
 
@@ -103,6 +103,8 @@ class Scorer:
         self.notes: tuple[str, ...] = ()
         if not self.batches.is_held:
             self.notes += ("the data exceed what is held at once: they were fetched again for every network",)
+        if self.recalibration is None and conditions.recalibrate is not None and has_fixed_statistics(model):
+            self.notes += ("batch-norm statistics were not estimated anew: those of an exported graph cannot be",)
         self._loss, self._passes = conditions.loss, conditions.recalibration_passes
         self._material: HeldBatches | None = None
         self.recalibration_batches = self.recalibration_examples = 0

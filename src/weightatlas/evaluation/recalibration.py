@@ -49,6 +49,19 @@ def has_batch_statistics(model: nn.Module) -> bool:
     return bool(batch_norms(model))
 
 
+def has_fixed_statistics(model: nn.Module) -> bool:
+    """Whether a network is an exported graph with batch norms: their buffers are there, the modules are not.
+
+    Example:
+        >>> has_fixed_statistics(nn.BatchNorm2d(4))
+        False
+    """
+    return any(
+        type(module) is nn.Module and "running_var" in dict(module.named_buffers(recurse=False))
+        for module in model.modules()
+    )
+
+
 def recalibrate(
     model: nn.Module, state: State, batches: Iterable[Batch], *, passes: int = 1, seed: int = 0
 ) -> dict[str, torch.Tensor]:

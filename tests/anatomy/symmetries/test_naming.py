@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from weightatlas.anatomy.symmetries.layout import Factor
-from weightatlas.anatomy.symmetries.naming import UNUSED, layouts_of
+from weightatlas.anatomy.symmetries.naming import layouts_of
 from weightatlas.anatomy.symmetries.terms import Leaf, Product, Segments, Term
 from weightatlas.anatomy.symmetries.walk import Walk
 
@@ -43,7 +43,6 @@ def test_why_a_factor_stays_is_told() -> None:
     assert layouts["bias"] == (Factor(3, None, "why"),)
     assert layouts["unread"] == (Factor(1),)
     assert separable == {}
-    assert "reads" in UNUSED
 
 
 def test_owners_that_stay_give_their_entries_groups_and_others_are_named() -> None:

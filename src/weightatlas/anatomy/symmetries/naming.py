@@ -13,8 +13,6 @@ from weightatlas.anatomy.symmetries.terms import Leaf, Segments, Term, leaves_of
 if TYPE_CHECKING:
     from weightatlas.anatomy.symmetries.walk import Walk
 
-UNUSED = "nothing in the graph reads it"
-
 
 def layouts_of(walk: Walk) -> tuple[dict[str, tuple[Layout, ...]], Owners]:
     """The layout of every axis of every stored tensor; axes of length 1 are a factor that stays.
@@ -69,7 +67,7 @@ def _layout(term: Term, names: Mapping[Leaf, str]) -> Layout:
     known = resolved(term)
     if isinstance(known, Leaf):
         group = names.get(known)
-        return Factor(known.size, group, known.reason if group else known.reason or UNUSED)
+        return Factor(known.size, group, known.reason)
     parts = tuple(_layout(part, names) for part in known.parts)
     if isinstance(known, Segments):
         return Joined(parts)

@@ -114,6 +114,16 @@ class Symmetries:
 
         Raises:
             ValueError: there is no such group.
+
+        Example:
+            >>> from torch import nn
+            >>> from weightatlas.anatomy.symmetry import symmetries
+            >>> heads = nn.Sequential(nn.Unflatten(1, (2, 3)), nn.Softmax(2), nn.Flatten())
+            >>> found = symmetries(nn.Sequential(nn.Linear(4, 6), heads, nn.Linear(6, 2)), torch.ones(1, 4))
+            >>> print(found.layouts["0.bias"][0], dict(found.separable))
+            [0/0] × [0/1] {'0/1': ('0/0',)}
+            >>> print(found.holding("0/0").layouts["0.bias"][0])
+            [0/1@0] + [0/1@1]
         """
         self._known(names)
         separation = Separation(self.separable, frozenset(names), HELD)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 INPUT: Final = "the order of the model's inputs"
 OUTPUT: Final = "the order of the model's outputs"
+UNREAD: Final = "nothing in the graph reads it"
 CONSTANT: Final = "numbers that the model does not learn stand along it"
 
 RULES: Final[Mapping[str, Rule]] = {**ELEMENTWISE, **NORMALIZING, **CONTRACTING, **MOVING}
@@ -54,7 +55,9 @@ def walk_symmetries(exported: Exported, movable: Collection[str]) -> Walk:
         movable: names of the tensors that may be permuted; others are constants.
     """
     walk = Walk()
-    given = [_given(walk, exported, node, movable) for node in exported.module.graph.find_nodes(op="placeholder")]
+    nodes = exported.module.graph.find_nodes(op="placeholder")
+    read = {name for node in nodes if node.users for name in _names(exported, node)}
+    given = [_given(walk, exported, node, movable, read) for node in nodes]
     for names in exported.aliases.values():
         _tie([walk.tensors[name] for name in names if name in walk.tensors])
     results = Runner(partial(_held, walk), partial(_called, walk)).run(exported.module, given)
@@ -71,7 +74,15 @@ def _tie(several: Sequence[tuple[Term, ...]]) -> None:
             unify(ours, theirs)
 
 
-def _given(walk: Walk, exported: Exported, node: fx.Node, movable: Collection[str]) -> Value | None:
+def _names(exported: Exported, node: fx.Node) -> tuple[str, ...]:
+    """All names of the tensor that an input of the graph is."""
+    name = exported.names.get(node.name, "")
+    return exported.aliases.get(name, (name,))
+
+
+def _given(
+    walk: Walk, exported: Exported, node: fx.Node, movable: Collection[str], read: Collection[str]
+) -> Value | None:
     """The value of an input of the graph: a tensor that may move, a constant, or what the model is called with."""
     shape = shape_of(node.meta.get("val"))
     if shape is None:
@@ -80,7 +91,7 @@ def _given(walk: Walk, exported: Exported, node: fx.Node, movable: Collection[st
     if node.name in exported.inputs:
         axes = tuple(Leaf(length, INPUT) for length in shape)
     elif name in movable:
-        axes = tuple(Leaf(length) for length in shape)
+        axes = tuple(Leaf(length, None if name in read else UNREAD) for length in shape)
         walk.tensors[str(name)] = axes
     else:
         axes = _constant(exported.state.get(node.name), shape)
