@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -14,7 +14,7 @@ from weightatlas.evaluation import Data, open_data
 if TYPE_CHECKING:
     from pathlib import Path
 
-QUICK = {"points": 5, "examples": 64, "layer_examples": 32, "restarts": 1}
+QUICK: dict[str, Any] = {"points": 5, "examples": 64, "layer_examples": 32, "restarts": 1}
 
 
 class Small(nn.Module):

@@ -42,7 +42,8 @@ def fixture_found() -> Symmetries:
 
 def outputs(model: nn.Module, state: Any) -> torch.Tensor:  # noqa: ANN401 - any mapping of tensors
     whole = {name: tensor.double() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
-    return torch.func.functional_call(model.double(), whole, (IMAGES.double(),))
+    found: torch.Tensor = torch.func.functional_call(model.double(), whole, (IMAGES.double(),))
+    return found
 
 
 def test_a_network_whose_units_were_moved_merges_to_itself(found: Symmetries) -> None:
@@ -75,9 +76,11 @@ def test_without_aligning_it_is_the_plain_average_and_nothing_is_exported(monkey
     monkeypatch.setattr("weightatlas.connectivity.merge.find_symmetries", None)
     first, second = network(0), network(1)
     merged = merge(first, second, model=first, align=False)
-    torch.testing.assert_close(merged.state["0.weight"], (first[0].weight + second[0].weight).detach() / 2)
+    torch.testing.assert_close(
+        merged.state["0.weight"], (first.state_dict()["0.weight"] + second.state_dict()["0.weight"]) / 2
+    )
     flat = [nn.utils.parameters_to_vector(one.parameters()) for one in (first, second)]
-    assert merged.similarity_before == pytest.approx(torch.cosine_similarity(*flat, dim=0).item(), abs=1e-6)
+    assert merged.similarity_before == pytest.approx(torch.cosine_similarity(flat[0], flat[1], dim=0).item(), abs=1e-6)
     assert merged.distance_before == pytest.approx((flat[0] - flat[1]).norm().item(), rel=1e-6)
     row = merged.row("new.pt")
     assert list(row) == list(COLUMNS)
@@ -145,7 +148,9 @@ def test_repair_sets_channels_right_where_there_is_no_norm() -> None:
 
     goal = (deviation(first.state_dict()) + deviation(second.state_dict())) / 2
     torch.testing.assert_close(deviation(merged.state), goal)
-    torch.testing.assert_close(merged.state["7.weight"], (first[7].weight + second[7].weight).detach() / 2)
+    torch.testing.assert_close(
+        merged.state["7.weight"], (first.state_dict()["7.weight"] + second.state_dict()["7.weight"]) / 2
+    )
 
 
 def test_the_same_network_twice_is_said_and_stays_bit_for_bit(found: Symmetries) -> None:
@@ -162,7 +167,8 @@ class Choosing(nn.Module):
         self.linear = nn.Linear(3, 3)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.linear(x) if x.sum() > 0 else -self.linear(x)
+        found: torch.Tensor = self.linear(x) if x.sum() > 0 else -self.linear(x)
+        return found
 
 
 def test_a_model_that_cannot_be_exported_can_be_averaged_as_it_is() -> None:

@@ -69,6 +69,17 @@ class LayerBarrier:
     losses_in_a: Array
     losses_in_b: Array
 
+    @property
+    def midpoint(self) -> float:
+        """The rise half-way, mean of both ways; below 0 where the loss sags. `predicted_barriers` predicts this."""
+        middle = int(np.abs(self.alphas - 0.5).argmin())
+        share = float(self.alphas[middle])
+        rises = [
+            float(losses[middle] - (1 - share) * losses[0] - share * losses[-1])
+            for losses in (self.losses_in_a, self.losses_in_b)
+        ]
+        return sum(rises) / 2
+
 
 def layer_barriers(
     model: nn.Module,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from scipy.stats import false_discovery_control
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from weightatlas.anatomy.symmetry import Symmetries
+    from weightatlas.connectivity.scored_lines import Recalibrate
     from weightatlas.evaluation import Data
     from weightatlas.progress import Progress
 
@@ -164,23 +165,25 @@ class PairMeasurement:
             matching = match(self.model, a, b, self.symmetries, **self.matching, seed=self.seed)
             aligned = matching.align(b)
         told(1, PARTS, f"{other}: aligned")
-        if self.data is None:
+        data = self.data
+        if data is None:
             why = dict.fromkeys(("path", "layers"), NO_DATA)
             return Pair(name, other, matching, skipped=why)
-        lines = self._lines(a, b, aligned if matching is not None else None)
+        lines = self._lines(a, b, aligned if matching is not None else None, data)
         told(2, PARTS, f"{other}: lines")
-        layers, predicted, agreement, skipped = self._layers(a, aligned)
+        layers, predicted, agreement, skipped = self._layers(a, aligned, data)
         told(3, PARTS, f"{other}: layers")
-        curvature = self._curvature(a, aligned) if self.curvature else None
+        curvature = self._curvature(a, aligned, data) if self.curvature else None
         told(PARTS, PARTS, other)
         return Pair(name, other, matching, lines, layers, predicted, agreement, curvature, skipped)
 
     def _lines(
-        self, a: Mapping[str, torch.Tensor], b: Mapping[str, torch.Tensor], aligned: Mapping[str, torch.Tensor] | None
+        self,
+        a: Mapping[str, torch.Tensor],
+        b: Mapping[str, torch.Tensor],
+        aligned: Mapping[str, torch.Tensor] | None,
+        data: Data,
     ) -> tuple[Line, ...]:
-        asked = self.line.get("recalibrate", "auto")
-        automatic = "batch-norm" if has_batch_statistics(self.model) else None
-        wanted = automatic if asked == "auto" else asked
         options = {key: value for key, value in self.line.items() if key != "recalibrate"}
         return tuple(
             Line(
@@ -189,35 +192,61 @@ class PairMeasurement:
                     self.model,
                     a,
                     state,
-                    self.data,
-                    recalibrate=recalibrate,
-                    recalibration_data=self.recalibration_data if recalibrate else None,
+                    data,
+                    recalibrate=how,
+                    recalibration_data=self.recalibration_data if how else None,
                     seed=self.seed,
                     **options,
                 ),
             )
             for moved, state in ((False, b), (True, aligned))
             if state is not None
-            for recalibrate in dict.fromkeys((None, wanted))
+            for how in dict.fromkeys((None, self._recalibrate))
         )
 
     def _layers(
-        self, a: Mapping[str, torch.Tensor], b: Mapping[str, torch.Tensor]
+        self, a: Mapping[str, torch.Tensor], b: Mapping[str, torch.Tensor], data: Data
     ) -> tuple[tuple[LayerBarrier, ...], dict[str, float], RankAgreement | None, dict[str, str]]:
         if self.layers is None:
             return (), {}, None, {"layers": UNASKED}
-        layers = layer_barriers(self.model, a, b, self.data, **self.layers, seed=self.seed)
+        layers = layer_barriers(
+            self.model,
+            a,
+            b,
+            data,
+            recalibrate=self._recalibrate,
+            recalibration_data=self.recalibration_data if self._recalibrate else None,
+            seed=self.seed,
+            **self.layers,
+        )
         groups = {one.layer: one.parameters for one in layers}
-        examples = self.layers.get("examples")
         try:
-            predicted = predicted_barriers(self.model, a, b, self.data, groups, examples=examples, seed=self.seed)
-            agreement = rank_agreement(
-                [predicted[one.layer] for one in layers], [one.barrier for one in layers], seed=self.seed
+            predicted = predicted_barriers(
+                self.model, a, b, data, groups, statistics=self._statistics, examples=self._examples, seed=self.seed
             )
         except (NotFiniteError, NotImplementedError, RuntimeError) as error:  # an operator without second derivatives
             return layers, {}, None, {"predicted": printable(str(error), limit=200)}
-        return layers, predicted, agreement, {}
+        measured = {one.layer: one.midpoint for one in layers}
+        return layers, predicted, rank_agreement(predicted, measured, seed=self.seed), {}
 
-    def _curvature(self, a: Mapping[str, torch.Tensor], b: Mapping[str, torch.Tensor]) -> PathCurvature:
-        examples = None if self.layers is None else self.layers.get("examples")
-        return path_curvature(self.model, a, b, self.data, examples=examples, seed=self.seed)
+    def _curvature(self, a: Mapping[str, torch.Tensor], b: Mapping[str, torch.Tensor], data: Data) -> PathCurvature:
+        return path_curvature(
+            self.model, a, b, data, statistics=self._statistics, examples=self._examples, seed=self.seed
+        )
+
+    @property
+    def _recalibrate(self) -> Literal["batch-norm", "repair"] | None:
+        """What is estimated anew, beside the line as it is."""
+        asked: Recalibrate = self.line.get("recalibrate", "auto")
+        if asked == "auto":
+            return "batch-norm" if has_batch_statistics(self.model) else None
+        return asked
+
+    @property
+    def _statistics(self) -> Literal["running", "batch"]:
+        """What derivatives take a norm's statistics for, so that they are of the line that was measured."""
+        return "batch" if self._recalibrate == "batch-norm" else "running"
+
+    @property
+    def _examples(self) -> int | None:
+        return None if self.layers is None else self.layers.get("examples")

@@ -161,10 +161,10 @@ def _ranks(pair: Pair, suffix: str, of: str) -> Chart:
         Heading(
             key=f"ranks{suffix}",
             title=ranks_title(pair) + of,
-            reading="A dot a layer, 1 the lowest barrier; on the diagonal both orders agree.",
+            reading="A dot a layer, ranked by how the loss rises or sags half-way; on the diagonal both orders agree.",
             method=(
                 "Predicted: a Taylor expansion of second order at both ends, restricted to the layer's weights. Its "
-                "height is too large by far away from minima that are near each other: only the order counts."
+                "height may be a tenth or four times the true one where the ends are far apart: only the order counts."
             ),
             null=f"Spearman's rank correlation; p by permutation.{p_value}",
         ),

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     Recalibrate = Literal["auto", "batch-norm", "repair"] | None
 
 EXAMPLES: Final = 1000
-"""That losses along a line are means over: the standard error of an error rate is then 1.6 percentage points at most."""
+"""That losses along a line are means over: an error rate is then sure to 1.6 percentage points (one deviation)."""
 LAYER_EXAMPLES: Final = 256
 RECALIBRATION_BATCHES: Final = 5
 
@@ -191,7 +191,6 @@ def survey(
         },
         layers={
             "examples": layer_examples,
-            "recalibrate": recalibrate,
             "recalibration_batches": recalibration_batches,
         }
         if layers

@@ -31,7 +31,7 @@ def fixture_hub(tmp_path: Path) -> Path:
     """A Hugging Face folder with two shards, words, and the same weights in another format."""
     folder = tmp_path / "hub"
     folder.mkdir()
-    owners = {}
+    owners: dict[str, str] = {}
     for shard, tensors in SHARDS.items():
         save_file(tensors, folder / shard, metadata={"format": "pt"})
         owners |= dict.fromkeys(tensors, shard)

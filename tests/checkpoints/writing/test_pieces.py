@@ -19,7 +19,7 @@ class Named(Blob):
     read = memory = path = folder = None  # type: ignore[assignment]
 
 
-Named.__abstractmethods__ = frozenset()  # type: ignore[attr-defined]
+Named.__abstractmethods__ = frozenset()
 
 
 def piece(name: str, file: str, offset: int, shape: tuple[int, ...], strides: tuple[int, ...] | None = None) -> Piece:

@@ -203,7 +203,8 @@ def test_values_that_do_not_fit_are_refused(
 
 def test_arrays_of_another_layout_are_turned_back(tmp_path: Path) -> None:
     kernel = np.random.default_rng(0).standard_normal((3, 3, 16, 32)).astype(np.float32)
-    np.savez(tmp_path / "a.npz", **{"conv/kernel": kernel, "fortran": np.asfortranarray(kernel[0, 0])})
+    arrays: dict[str, Any] = {"conv/kernel": kernel, "fortran": np.asfortranarray(kernel[0, 0])}
+    np.savez(tmp_path / "a.npz", **arrays)
     checkpoint = open_checkpoint(tmp_path / "a.npz", layout="hwio")
     wanted = {name: tensor + 1 for name, tensor in checkpoint.items()}
     write_like(checkpoint, wanted, tmp_path / "b.npz")

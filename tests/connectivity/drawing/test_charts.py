@@ -53,7 +53,7 @@ def test_ranks_are_a_permutation_where_nothing_is_tied(planted: Connection) -> N
     pair = planted.pairs[1]
     rows = rank_rows(pair)
     assert sorted(row["predicted_rank"] for row in rows) == [1, 2, 3, 4, 5]
-    highest = max(pair.layers, key=lambda one: one.barrier).layer
+    highest = max(pair.layers, key=lambda one: one.midpoint).layer
     assert max(rows, key=lambda row: row["measured_rank"])["layer"] == highest
     assert rank_rows(replace(pair, predicted={})) == []
 

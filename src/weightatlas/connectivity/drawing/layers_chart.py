@@ -101,15 +101,15 @@ def ranks_chart(pair: Pair) -> alt.HConcatChart:
     scale = alt.Scale(domain=[0.5, most], nice=False)
     axis = alt.Axis(tickMinStep=1, format="d")
     base = inline(rows).encode(
-        x=alt.X("predicted_rank:Q", title="rank of the predicted barrier", scale=scale, axis=axis),
-        y=alt.Y("measured_rank:Q", title="rank of the measured barrier", scale=scale, axis=axis),
+        x=alt.X("predicted_rank:Q", title="rank of the predicted rise", scale=scale, axis=axis),
+        y=alt.Y("measured_rank:Q", title="rank of the measured rise half-way", scale=scale, axis=axis),
     )
     same = [{"predicted_rank": end, "measured_rank": end} for end in (0.5, most)]
     diagonal = (
         inline(same).mark_line(color=palette.RULE, strokeWidth=1).encode(x="predicted_rank:Q", y="measured_rank:Q")
     )
     dots = base.mark_point(filled=True, size=52, color=palette.ACCENT, opacity=0.85).encode(
-        tooltip=["layer:N", _nats("barrier"), _nats("predicted")]
+        tooltip=["layer:N", _nats("midpoint"), _nats("predicted")]
     )
     named = inline([row for row in rows if row["named"]]).encode(
         x="predicted_rank:Q", y="measured_rank:Q", text="layer:N"
@@ -127,12 +127,12 @@ def rank_rows(pair: Pair) -> list[dict[str, Any]]:
     known = [one for one in pair.layers if one.layer in pair.predicted]
     if not known:
         return []
-    measured = rankdata([one.barrier for one in known])
+    measured = rankdata([one.midpoint for one in known])
     predicted = rankdata([pair.predicted[one.layer] for one in known])
     return [
         {
             "layer": one.layer,
-            "barrier": plain(one.barrier),
+            "midpoint": plain(one.midpoint),
             "predicted": plain(pair.predicted[one.layer]),
             "measured_rank": float(ours),
             "predicted_rank": float(theirs),
