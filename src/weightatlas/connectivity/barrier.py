@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Final, Literal, get_args
 
 import numpy as np
 
-from weightatlas.connectivity.heights import Height, Reference, height, reference_line
-from weightatlas.connectivity.refinement import next_point
-from weightatlas.connectivity.scored_lines import (
+from weightatlas.connectivity.scoring.heights import Height, Reference, height, reference_line
+from weightatlas.connectivity.scoring.refinement import next_point
+from weightatlas.connectivity.scoring.scored_lines import (
     RECALIBRATION_BATCHES,
     Conditions,
     Recalibrate,

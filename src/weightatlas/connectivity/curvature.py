@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from jaxtyping import Float64
 
-from weightatlas.connectivity.derivatives import Derivatives, LineLoss, Statistics
-from weightatlas.connectivity.line_integrals import LineIntegrals
+from weightatlas.connectivity.slopes.derivatives import Derivatives, LineLoss, Statistics
+from weightatlas.connectivity.slopes.line_integrals import LineIntegrals
 from weightatlas.evaluation.mean_loss import Loss, classification_loss
 from weightatlas.progress import Progress, silent
 

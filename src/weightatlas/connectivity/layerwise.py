@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from weightatlas.connectivity.hybrids import Hybrids
 from weightatlas.connectivity.layer_groups import in_order_of_calls, layer_groups
-from weightatlas.connectivity.layer_rises import LayerRises, Rise, interval_of_mean_height
-from weightatlas.connectivity.scored_lines import RECALIBRATION_BATCHES, Conditions, Recalibrate, Scorer
+from weightatlas.connectivity.scoring.hybrids import Hybrids
+from weightatlas.connectivity.scoring.layer_rises import LayerRises, Rise, interval_of_mean_height
+from weightatlas.connectivity.scoring.scored_lines import RECALIBRATION_BATCHES, Conditions, Recalibrate, Scorer
 from weightatlas.evaluation.held_batches import HELD_BYTES
 from weightatlas.evaluation.states import State, fit_state
 from weightatlas.progress import Progress, silent

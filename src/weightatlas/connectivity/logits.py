@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from weightatlas.connectivity.scored_lines import (
+from weightatlas.connectivity.scoring.scored_lines import (
     RECALIBRATION_BATCHES,
     Conditions,
     Recalibrate,

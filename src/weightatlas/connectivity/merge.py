@@ -18,7 +18,7 @@ from weightatlas.checkpoints.writing.write_like import check_target, refuse_over
 from weightatlas.connectivity.aligning.states import state_pair
 from weightatlas.connectivity.matching import Matching, match
 from weightatlas.connectivity.merged_state import MergedState, estimated
-from weightatlas.connectivity.scored_lines import RECALIBRATION_BATCHES, Recalibrate, Recalibration
+from weightatlas.connectivity.scoring.scored_lines import RECALIBRATION_BATCHES, Recalibrate, Recalibration
 from weightatlas.errors import SourceError
 from weightatlas.evaluation.example import example_inputs as inputs_of
 from weightatlas.evaluation.held_batches import HeldBatches

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from weightatlas.connectivity.matching import Matching
-    from weightatlas.connectivity.scored_lines import Recalibration
+    from weightatlas.connectivity.scoring.scored_lines import Recalibration
     from weightatlas.evaluation.held_batches import HeldBatches
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from weightatlas.anatomy.symmetry import Symmetries
-    from weightatlas.connectivity.scored_lines import Recalibrate
+    from weightatlas.connectivity.scoring.scored_lines import Recalibrate
     from weightatlas.evaluation import Data
     from weightatlas.progress import Progress
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 
 from weightatlas.connectivity.curvature import EXAMPLES, taylor
-from weightatlas.connectivity.derivatives import LineLoss, Statistics
 from weightatlas.connectivity.rank_agreement import RankAgreement, rank_agreement
+from weightatlas.connectivity.slopes.derivatives import LineLoss, Statistics
 from weightatlas.evaluation.mean_loss import Loss, classification_loss
 from weightatlas.evaluation.states import first_names
 from weightatlas.progress import Progress, silent

@@ -10,7 +10,7 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from tests.connectivity.trained_networks import batches, state_of, trained
-from weightatlas.connectivity.derivatives import LineLoss
+from weightatlas.connectivity.slopes.derivatives import LineLoss
 from weightatlas.errors import NotFiniteError, SourceError
 
 if TYPE_CHECKING:

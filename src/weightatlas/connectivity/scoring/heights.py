@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 from scipy import stats
 
-from weightatlas.connectivity.refinement import upper_bounds
+from weightatlas.connectivity.scoring.refinement import upper_bounds
 
 if TYPE_CHECKING:
     import numpy.typing as npt

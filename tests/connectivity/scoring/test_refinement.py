@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weightatlas.connectivity.refinement import next_point, upper_bounds
+from weightatlas.connectivity.scoring.refinement import next_point, upper_bounds
 
 DENSE = np.linspace(0, 1, 2001)
 

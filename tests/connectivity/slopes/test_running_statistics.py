@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from weightatlas.connectivity.running_statistics import DifferentiableStatistics
+from weightatlas.connectivity.slopes.running_statistics import DifferentiableStatistics
 
 
 def values(*shape: int) -> torch.Tensor:

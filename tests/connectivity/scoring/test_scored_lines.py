@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from tests.connectivity.test_barrier import batches, network, states
-from weightatlas.connectivity.scored_lines import Conditions, ScoredLine, Scorer, recalibration_of
+from weightatlas.connectivity.scoring.scored_lines import Conditions, ScoredLine, Scorer, recalibration_of
 from weightatlas.evaluation.repair import channel_statistics, repair
 
 

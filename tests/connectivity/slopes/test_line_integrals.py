@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
-from weightatlas.connectivity.line_integrals import LineIntegrals
+from weightatlas.connectivity.slopes.line_integrals import LineIntegrals
 
 ALPHAS = np.array([0.0, 0.3, 0.45, 1.0])
 

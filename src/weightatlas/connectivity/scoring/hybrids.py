@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from weightatlas.connectivity.line import blend_into
-from weightatlas.connectivity.scored_lines import ScoredLine, Scorer, blended_statistics
+from weightatlas.connectivity.scoring.scored_lines import ScoredLine, Scorer, blended_statistics
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from weightatlas.connectivity.scored_lines import Statistics
+    from weightatlas.connectivity.scoring.scored_lines import Statistics
     from weightatlas.evaluation.example_scores import ExampleScores
     from weightatlas.evaluation.states import State
 

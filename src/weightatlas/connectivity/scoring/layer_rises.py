@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from weightatlas.connectivity.heights import band_of_maximum, reference_line
+from weightatlas.connectivity.scoring.heights import band_of_maximum, reference_line
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     import numpy.typing as npt
 
-    from weightatlas.connectivity.hybrids import Hybrids
+    from weightatlas.connectivity.scoring.hybrids import Hybrids
     from weightatlas.evaluation.example_scores import ExampleScores
     from weightatlas.evaluation.states import State
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from weightatlas.connectivity.heights import Reference, band_of_maximum, height, reference_line
+from weightatlas.connectivity.scoring.heights import Reference, band_of_maximum, height, reference_line
 
 ALPHAS = np.linspace(0, 1, 11)
 HOW: tuple[Reference, ...] = ("chord", "mean")

@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from tests.connectivity.test_barrier import batches, states
-from weightatlas.connectivity.heights import band_of_maximum
-from weightatlas.connectivity.hybrids import Hybrids
 from weightatlas.connectivity.layer_groups import layer_groups
-from weightatlas.connectivity.layer_rises import LayerRises, Rise, interval_of_mean_height
-from weightatlas.connectivity.scored_lines import Conditions, Scorer
+from weightatlas.connectivity.scoring.heights import band_of_maximum
+from weightatlas.connectivity.scoring.hybrids import Hybrids
+from weightatlas.connectivity.scoring.layer_rises import LayerRises, Rise, interval_of_mean_height
+from weightatlas.connectivity.scoring.scored_lines import Conditions, Scorer
 
 ALPHAS = np.array([0.0, 0.5, 1.0])
 

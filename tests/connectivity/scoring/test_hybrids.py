@@ -6,9 +6,9 @@ import torch
 
 from tests.connectivity.test_barrier import batches, states
 from tests.reference import barrier as reference
-from weightatlas.connectivity.hybrids import Hybrids
 from weightatlas.connectivity.layer_groups import layer_groups
-from weightatlas.connectivity.scored_lines import Conditions, ScoredLine, Scorer
+from weightatlas.connectivity.scoring.hybrids import Hybrids
+from weightatlas.connectivity.scoring.scored_lines import Conditions, ScoredLine, Scorer
 
 NONE, ALL = (0.0,) * 5, (1.0,) * 5
 

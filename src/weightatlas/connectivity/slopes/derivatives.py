@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from weightatlas.connectivity.running_statistics import DifferentiableStatistics
+from weightatlas.connectivity.slopes.running_statistics import DifferentiableStatistics
 from weightatlas.evaluation.mean_loss import Loss, MeanLoss, classification_loss, first_examples, not_finite
 from weightatlas.evaluation.recalibration import batch_norms, statistics_names
 from weightatlas.evaluation.states import StateOutputs, fit_state, own_tensors
