@@ -47,13 +47,15 @@ def figures(partner: Run, own: Run) -> Measurement:
         for what in ("loss", "error"):
             key = key_of(what, matched=matched, recalibrated=recalibrated)
             arrays[f"line/{key}"] = 0.1 + height * np.sin(np.pi * ALPHAS)
+    found["log_barrier"] = np.log10(found["barrier_matched_recalibrated"])
     found["matching_gain"] = float(found["barrier_recalibrated"]) - float(found["barrier_matched_recalibrated"])
     found["recalibration_gain"] = float(found["barrier_matched"]) - float(found["barrier_matched_recalibrated"])
     found |= {"similarity": 0.01, "similarity_matched": 0.2}
     if place_of(name).role == "fork":
         return Measurement(found | {"angle": 60.0, "travelled": 2.0}, arrays)
     found |= {"layer_rank": 0.75, "layer_rank_p": 0.01 + abs(noise)}
-    arrays |= {"layers/name": np.array(["conv1", "fc"]), "layers/barrier": np.array([0.1, 0.3])}
+    arrays |= {"layers/name": np.array(["conv1", "fc"]), "layers/barrier": np.array([0.0, 0.3])}
+    arrays["layers/rise"] = np.array([-0.1, 0.3])
     return Measurement(found, arrays | {"layers/predicted": np.array([0.2, 0.9])})
 
 

@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 
     from weightatlas.lab.experiments.mode_connectivity_result import ModeConnectivityResult
 
+WIDER = "The widest networks have lower barriers than the narrowest: so in three of three comparisons."
 RANKED = (
-    "Derivatives at both ends rank the barriers of layers with correlations from 0.75 to 0.75; beyond chance (p < .05) "
-    "in nine of nine pairs."
+    "Derivatives at both ends rank the barriers of layers with correlations from +0.75 to +0.75; beyond chance (p < "
+    ".05) in nine of nine pairs."
 )
 
 
@@ -60,15 +61,15 @@ def test_every_question_has_a_plate_of_its_own_and_findings_lead_to_them(result:
 def test_findings_say_what_was_planted(result: ModeConnectivityResult) -> None:
     told = {finding.statement: finding.evidence for finding in mode_connectivity_findings(result)}
     assert set(told) == {
-        "Wider networks have lower barriers: so in two of two comparisons.",
+        WIDER,
         "Networks forked late have error barriers near zero (within 0.02): so in two of two comparisons.",
         "From 1/4 of the run on every fork's mean error barrier is below 0.02.",
         "Matching lowers the barrier: so in three of three comparisons.",
         "Statistics estimated anew lower the barrier: so in three of three comparisons.",
         RANKED,
     }
-    wider = told["Wider networks have lower barriers: so in two of two comparisons."]
-    assert wider[0].startswith("w2.twin, loss barrier below w0.5.twin: −0.1")
+    wider = told[WIDER]
+    assert wider[1].startswith("w2.twin below w0.5.twin, loss: −0.1")
     assert wider[0].endswith("agrees")
 
 
@@ -79,7 +80,10 @@ def test_barriers_are_drawn_seed_by_seed_for_each_kind_of_line(result: ModeConne
     assert {row["width"] for row in rows} == {0.5, 1.0, 2.0}
     rows = fork_rows(result)
     assert list(dict.fromkeys(row["share"] for row in rows)) == ["independent", *(str(share) for share in SHARES)]
-    assert str(INSTABILITY) in str(forks_chart(result).to_dict())
+    drawn = forks_chart(result).to_dict()
+    assert [layer["mark"]["type"] for layer in drawn["layer"]] == ["rule", "line", "line", "point"]
+    assert {"floor": INSTABILITY} in drawn["layer"][0]["data"]["values"]
+    assert all(layer["data"]["values"] == rows for layer in drawn["layer"][1:])
     assert str(INSTABILITY) not in str(widths_chart(result).to_dict()["layer"])
     assert len(result.chart().to_dict()["hconcat"]) == 2
 
@@ -105,4 +109,4 @@ def test_layers_of_independent_pairs_are_drawn_alone(result: ModeConnectivityRes
 
 def test_the_atlas_holds_it(result: ModeConnectivityResult, tmp_path: Path) -> None:
     text = write_atlas([result], tmp_path / "atlas.html", title="Mode connectivity").read_text(encoding="utf-8")
-    assert "Wider networks have lower barriers" in text
+    assert WIDER in text

@@ -54,6 +54,7 @@ def test_paths_have_every_point_of_every_line_and_layers_every_layer(result: Mod
         "seed": 1,
         "layer": "fc",
         "barrier": 0.3,
+        "rise": 0.3,
         "predicted": 0.9,
         "skipped": None,
     }
@@ -66,6 +67,7 @@ def test_the_verdicts_are_those_of_what_was_planted(result: ModeConnectivityResu
         if row["expected"] is not None
     }
     assert verdicts["w2.twin", "barrier_matched_recalibrated", "lower"] == "agrees"
+    assert verdicts["w2.twin", "log_barrier", "lower"] == "agrees"
     assert verdicts["w2.twin", "error_barrier_matched_recalibrated", "absent"] == "disagrees"
     assert verdicts["w0.5.twin", "matching_gain", "present"] == "agrees"
     assert verdicts["w0.5.twin", "recalibration_gain", "present"] == "agrees"

@@ -11,6 +11,10 @@ from scipy.optimize import linear_sum_assignment
 def assigned(gram: torch.Tensor) -> NDArray[np.int64]:
     r"""The permutation \(\sigma\) with the largest sum of \(G_{i \sigma(i)}\).
 
+    What is the same for all permutations is taken away first, of each row what its largest entry is and of each column
+    what is then the least that it lacks: scipy's search for shortest paths begins without it and then takes about half
+    the time for the matrices of matching.
+
     Args:
         gram: (n, n).
 
@@ -18,7 +22,10 @@ def assigned(gram: torch.Tensor) -> NDArray[np.int64]:
         >>> assigned(torch.tensor([[1.0, 3.0], [2.0, 1.0]])).tolist()
         [1, 0]
     """
-    _, order = linear_sum_assignment(gram.cpu().numpy(), maximize=True)
+    matrix = gram.cpu().numpy()
+    lacking = np.subtract(matrix.max(1, keepdims=True), matrix, dtype=np.float64)
+    lacking -= lacking.min(0)
+    _, order = linear_sum_assignment(lacking)
     return np.asarray(order, np.int64)
 
 

@@ -76,13 +76,7 @@ def forks_chart(result: ModeConnectivityResult, what: str = "error_barrier") -> 
     x = alt.X(
         "share:N", title="forked after this share of the run", sort=order, axis=alt.Axis(labelAngle=0, grid=False)
     )
-    chart = _barriers(rows, x, what)
-    if not what.startswith("error"):
-        return chart
-    floor = alt.Chart(alt.InlineData(values=[{"floor": INSTABILITY}])).mark_rule(color=palette.GREY, strokeDash=[4, 3])
-    joined: Any = alt.layer(floor.encode(y="floor:Q"), *chart.layer)
-    layered: alt.LayerChart = joined.properties(width=WIDTH, height=HEIGHT)
-    return layered
+    return _barriers(rows, x, what, floor=INSTABILITY if what.startswith("error") else None)
 
 
 def paths_chart(result: ModeConnectivityResult) -> alt.FacetChart:
@@ -115,7 +109,7 @@ def paths_chart(result: ModeConnectivityResult) -> alt.FacetChart:
 
 
 def layers_chart(result: ModeConnectivityResult) -> alt.FacetChart:
-    """The barrier of each layer against its prediction: a panel a width, a dot a layer of a seed."""
+    """How far the loss rises half-way of each layer against the prediction: a panel a width, a dot a layer of a seed."""
     rows = layer_rows(result)
     scale = alt.Scale(type="symlog", constant=0.01)
     dots = (
@@ -123,10 +117,10 @@ def layers_chart(result: ModeConnectivityResult) -> alt.FacetChart:
         .mark_point(filled=True, size=26, opacity=0.75, color=palette.INK)
         .encode(
             x=alt.X("predicted:Q", title="predicted", scale=scale, axis=alt.Axis(format="~g", tickCount=4)),
-            y=alt.Y("barrier:Q", title="measured", scale=scale, axis=alt.Axis(format="~g", tickCount=4)),
+            y=alt.Y("rise:Q", title="measured", scale=scale, axis=alt.Axis(format="~g", tickCount=4)),
             tooltip=[
                 *(alt.Tooltip(f"{name}:N") for name in ("variant", "seed", "layer")),
-                *(alt.Tooltip(f"{name}:Q", format=".3~g") for name in ("barrier", "predicted")),
+                *(alt.Tooltip(f"{name}:Q", format=".3~g") for name in ("rise", "barrier", "predicted")),
             ],
         )
         .properties(width=PATH_WIDTH, height=PATH_HEIGHT)
@@ -157,7 +151,7 @@ def _barrier_rows(result: ModeConnectivityResult, what: str, *, role: str | None
     return rows
 
 
-def _barriers(rows: Sequence[Row], x: alt.X, what: str) -> alt.LayerChart:
+def _barriers(rows: Sequence[Row], x: alt.X, what: str, *, floor: float | None = None) -> alt.LayerChart:
     """Barriers by something: a dot a seed, a pale line through each seed's, a thick one through the means."""
     title = "error barrier" if what.startswith("error") else "loss barrier"
     base = alt.Chart(alt.InlineData(values=list(rows))).encode(
@@ -173,6 +167,10 @@ def _barriers(rows: Sequence[Row], x: alt.X, what: str) -> alt.LayerChart:
             *(alt.Tooltip(f"{name}:Q", format=".3~g") for name in ("value", "mean", "low", "high")),
         ],
     )
-    layers: Any = alt.layer(seeds, means, dots)
+    marks = [seeds, means, dots]
+    if floor is not None:
+        limit = alt.Chart(alt.InlineData(values=[{"floor": floor}])).encode(y="floor:Q")
+        marks = [limit.mark_rule(color=palette.GREY, strokeDash=[4, 3]), *marks]
+    layers: Any = alt.layer(*marks)
     chart: alt.LayerChart = layers.properties(width=WIDTH, height=HEIGHT)
     return chart

@@ -9,15 +9,13 @@ import numpy as np
 from weightatlas.lab.experiments.mode_connectivity_variants import BEST, INSTABILITY, place_of
 from weightatlas.lab.experiments.plates import interval, tally
 from weightatlas.plate import Finding
-from weightatlas.wording import counted
+from weightatlas.wording import counted, number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from weightatlas.lab.experiments.comparing import Comparison
     from weightatlas.lab.experiments.mode_connectivity_result import ModeConnectivityResult
-
-TOLD: tuple[str, ...] = ("loss barrier", "error barrier")
 
 
 def mode_connectivity_findings(result: ModeConnectivityResult) -> list[Finding]:
@@ -52,19 +50,25 @@ def layers_title(result: ModeConnectivityResult) -> str:
     values = _of_twins(result, "layer_rank")
     if not values:
         return "The barrier of every layer and its prediction"
-    return f"Predicted and measured barriers of layers: rank correlation {np.median(values):.2f} in the median pair"
+    return f"Predicted and measured barriers of layers: rank correlation {_signed(float(np.median(values)))} in the median pair"
 
 
 def _wider(result: ModeConnectivityResult) -> Finding | None:
-    judged = [item for measure in BEST for item in _claimed(result, measure, "lower")]
-    return _finding(judged, "Wider networks have lower barriers", "widths", 0.92, lambda item: f"below {item.against}")
+    judged = [item for measure in ("log_barrier", *BEST) for item in _claimed(result, measure, "lower")]
+    return _finding(
+        judged,
+        "The widest networks have lower barriers than the narrowest",
+        "widths",
+        0.92,
+        lambda item: f"{item.variant} below {item.against}, {_label(item)}",
+    )
 
 
 def _late(result: ModeConnectivityResult) -> Finding | None:
     judged = _claimed(result, "error_barrier_recalibrated", "absent")
     judged = [item for item in judged if place_of(item.variant).role == "fork"]
     claim = f"Networks forked late have error barriers near zero (within {INSTABILITY:g})"
-    return _finding(judged, claim, "forks", 0.9, lambda _: "its error barrier")
+    return _finding(judged, claim, "forks", 0.9, lambda item: item.variant)
 
 
 def _stable_from(result: ModeConnectivityResult) -> Finding | None:
@@ -87,12 +91,14 @@ def _stable_from(result: ModeConnectivityResult) -> Finding | None:
 
 def _matching(result: ModeConnectivityResult) -> Finding | None:
     judged = _claimed(result, "matching_gain", "present")
-    return _finding(judged, "Matching lowers the barrier", "widths", 0.88, lambda _: "by")
+    return _finding(judged, "Matching lowers the barrier", "widths", 0.88, lambda item: f"{item.variant}, by")
 
 
 def _recalibration(result: ModeConnectivityResult) -> Finding | None:
     judged = _claimed(result, "recalibration_gain", "present")
-    return _finding(judged, "Statistics estimated anew lower the barrier", "widths", 0.87, lambda _: "by")
+    return _finding(
+        judged, "Statistics estimated anew lower the barrier", "widths", 0.87, lambda item: f"{item.variant}, by"
+    )
 
 
 def _layers(result: ModeConnectivityResult) -> Finding | None:
@@ -102,10 +108,10 @@ def _layers(result: ModeConnectivityResult) -> Finding | None:
         return None
     sure = [value for value in p_values if value < 0.05]
     statement = (
-        f"Derivatives at both ends rank the barriers of layers with correlations from {min(values):.2f} to "
-        f"{max(values):.2f}; beyond chance (p < .05) in {tally(sure)} of {counted(len(values), 'pair')}."
+        f"Derivatives at both ends rank the barriers of layers with correlations from {_signed(min(values))} to "
+        f"{_signed(max(values))}; beyond chance (p < .05) in {tally(sure)} of {counted(len(values), 'pair')}."
     )
-    return Finding(statement, (f"median {np.median(values):.2f}",), plate="layers", importance=0.7)
+    return Finding(statement, (f"median {_signed(float(np.median(values)))}",), plate="layers", importance=0.7)
 
 
 def _finding(
@@ -116,14 +122,16 @@ def _finding(
         return None
     agreeing = [item for item in judged if item.verdict == "agrees"]
     against = [item for item in judged if item.verdict == "disagrees"]
+    undecided = len(judged) - len(agreeing) - len(against)
     statement = f"{claim}: so in {tally(agreeing)} of {counted(len(judged), 'comparison')}"
-    statement += f", the contrary in {tally(against)}." if against else "."
-    told = tuple(f"{item.variant}, {_label(item)} {words(item)}: {_figure(item)}" for item in judged)
+    statement += f", the contrary in {number(len(against))}" if against else ""
+    statement += f", undecided in {number(undecided)}." if undecided else "."
+    told = tuple(f"{words(item)}: {_figure(item)}" for item in judged)
     return Finding(statement, told, plate=plate, importance=importance)
 
 
 def _label(item: Comparison) -> str:
-    return TOLD[item.measure.startswith("error")]
+    return {"log_barrier": "order of magnitude", BEST[0]: "loss", BEST[1]: "error"}[item.measure]
 
 
 def _figure(item: Comparison) -> str:
@@ -132,6 +140,10 @@ def _figure(item: Comparison) -> str:
     span = interval({"low": found.low, "high": found.high}, "low", "high")
     words = f"{found.mean:+.3f}".replace("-", "−") + (f" ({span})" if span else "")
     return f"{words}, {item.verdict}"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.2f}".replace("-", "−")
 
 
 def _claimed(result: ModeConnectivityResult, measure: str, expected: str) -> list[Comparison]:

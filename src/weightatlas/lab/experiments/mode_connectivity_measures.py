@@ -47,6 +47,9 @@ LAYERS_ON: Final = 256
 """Held-out examples on which layers are moved one by one, and on which their barriers are predicted: for each layer
 that is four networks and four times two passes back and forth."""
 
+FLAT: Final = 1e-4
+"""Barriers below so many nats are rounding and the sample's luck: their logarithm is that of this."""
+
 RESTARTS: Final = 3
 WAYS: Final = tuple(product((False, True), repeat=2))
 """Matched or not, recalibrated or not: the four lines of a pair."""
@@ -77,6 +80,11 @@ MEASURES: Final = (
     *_line_measures("barrier", "loss barrier", "the line's highest held-out loss above the chord, in nats"),
     *_line_measures("error_barrier", "error barrier", "the line's highest held-out error above the chord, 0 to 1"),
     Measure(
+        "log_barrier",
+        "log10 loss barrier, matched and recalibrated",
+        description=f"nats; below {FLAT:g} counts as that",
+    ),
+    Measure(
         "matching_gain",
         "gain of matching",
         compared=True,
@@ -103,7 +111,7 @@ MEASURES: Final = (
     Measure(
         "layer_rank",
         "rank agreement of layers",
-        description="Spearman's rho of measured and predicted barriers of single layers",
+        description="Spearman's rho of the measured and predicted rise half-way of single layers",
     ),
     Measure("layer_rank_p", "its p", "probability", description="against random orders, two-sided"),
     Measure("layer_largest", "largest barrier of a layer", "number", description="in nats, mean of both ways"),
@@ -128,7 +136,8 @@ def measure_together(partner: Run, own: Run) -> Measurement:
     networks as they are, with nothing estimated anew, as the prediction by both ends' derivatives has it.
 
     Arrays: `line/alpha`, and for each of the four lines `line/loss...` and `line/error...`; `layers/name`,
-    `layers/barrier` and `layers/predicted`, in the order of the layers.
+    `layers/barrier`, `layers/rise` (half-way, below 0 where the loss sags) and `layers/predicted`, in the order of the
+    layers.
 
     Raises:
         SourceError: a checkpoint or the data cannot be read.
@@ -154,7 +163,7 @@ def measure_together(partner: Run, own: Run) -> Measurement:
         for recalibrated, line in lines.items():
             figures |= _figures(line, matched=matched, recalibrated=recalibrated)
             arrays |= _curves(line, matched=matched, recalibrated=recalibrated)
-    gains = _gains(figures)
+    gains = _derived(figures)
     fork = own.configuration.fork
     if fork is not None and fork.step is not None:
         return Measurement({**figures, **gains, **_since_the_fork(own, fork.step, first, second)}, arrays)
@@ -209,14 +218,14 @@ def _curves(line: Barrier, *, matched: bool, recalibrated: bool) -> dict[str, np
     }
 
 
-def _gains(figures: Mapping[str, Figure]) -> dict[str, Figure]:
-    """What matching and recalibration take from the loss barrier."""
-    plain, anew, matched, both = (
+def _derived(figures: Mapping[str, Figure]) -> dict[str, Figure]:
+    """What matching and recalibration take from the loss barrier, and the order of magnitude of what is left."""
+    anew, matched, both = (
         float(figures[key_of("barrier", matched=matched, recalibrated=recalibrated)] or 0.0)
-        for matched, recalibrated in WAYS
+        for matched, recalibrated in WAYS[1:]
     )
-    del plain
-    return {"matching_gain": anew - both, "recalibration_gain": matched - both}
+    left = math.log10(max(both, FLAT))
+    return {"matching_gain": anew - both, "recalibration_gain": matched - both, "log_barrier": left}
 
 
 def _layers(
@@ -229,7 +238,8 @@ def _layers(
     )
     predicted = predicted_barriers(model, first, second, held_out, groups, examples=LAYERS_ON)
     heights = {one.layer: one.barrier for one in measured}
-    agreement = rank_agreement([predicted[layer] for layer in heights], list(heights.values()))
+    rises = {one.layer: one.midpoint for one in measured}
+    agreement = rank_agreement(predicted, rises)
     largest = max(heights, key=lambda layer: -math.inf if math.isnan(heights[layer]) else heights[layer])
     figures: dict[str, Figure] = {
         "layer_rank": agreement.rho,
@@ -240,6 +250,7 @@ def _layers(
     arrays: dict[str, npt.NDArray[Any]] = {
         "layers/name": np.array(list(heights)),
         "layers/barrier": np.array(list(heights.values()), dtype=np.float64),
+        "layers/rise": np.array(list(rises.values()), dtype=np.float64),
         "layers/predicted": np.array([predicted[layer] for layer in heights], dtype=np.float64),
     }
     return figures, arrays

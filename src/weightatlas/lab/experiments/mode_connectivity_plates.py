@@ -98,11 +98,11 @@ def _layers(result: ModeConnectivityResult) -> Chart:
         Heading(
             key="layers",
             title=layers_title(result),
-            reading="A panel a pair of independent networks, a dot a layer of a seed, in nats.",
+            reading="A panel a pair of independent networks, a dot a layer of a seed: how far the loss rises, in nats.",
             method=(
                 f"One layer on its way from one network's weights to the other's, on {LAYERS_ON} held-out examples: "
-                "its highest rise above its own chord, mean of both ways. The prediction takes slope and curvature of "
-                "the loss at the ends of those lines alone."
+                "its rise half-way above its own chord, mean of both ways; below 0 the loss sags. The prediction takes "
+                "slope and curvature of the loss at the ends of those lines alone."
             ),
         ),
         spec=layers_chart(result).to_dict(),

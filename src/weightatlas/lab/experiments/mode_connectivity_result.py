@@ -33,7 +33,7 @@ SPANS: Final = tuple(f"{key}{end}" for key in BARRIERS for end in ("", "_low", "
 WIDTHS: Final = ("family", "width", "variant", "seeds", "test_accuracy", "parameters", *SPANS, *OF_A_PAIR, "skipped")
 FORKS: Final = ("family", "width", "share", "step", "variant", "seeds", *SPANS, *OF_A_PAIR, "travelled", "skipped")
 PATHS: Final = ("variant", "seed", "matched", "recalibrated", "alpha", "loss", "error", "skipped")
-LAYERS: Final = ("variant", "seed", "layer", "barrier", "predicted", "skipped")
+LAYERS: Final = ("variant", "seed", "layer", "barrier", "rise", "predicted", "skipped")
 
 SHOWN: Final[Shown] = (
     ("barrier", "barrier"),
@@ -158,9 +158,9 @@ class ModeConnectivityResult(ExperimentResult):
                 continue
             if "layers/name" not in arrays:
                 continue
-            columns = (arrays[f"layers/{name}"].tolist() for name in ("name", "barrier", "predicted"))
-            for layer, height, predicted in zip(*columns, strict=True):
-                yield own | {"layer": layer, "barrier": height, "predicted": predicted}
+            columns = (arrays[f"layers/{name}"].tolist() for name in ("name", "barrier", "rise", "predicted"))
+            for layer, height, rise, predicted in zip(*columns, strict=True):
+                yield own | {"layer": layer, "barrier": height, "rise": rise, "predicted": predicted}
 
     def _pairs(self) -> Iterator[tuple[Row, Mapping[str, Any] | None]]:
         """Every pair with what was measured along its line; those that could not be measured say why."""

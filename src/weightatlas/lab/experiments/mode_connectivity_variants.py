@@ -150,7 +150,8 @@ def _twin(family: Family, width: float) -> Variant:
         claims.append(Claim(measure="recalibration_gain", expected="present"))
     if narrower and width == max(family.widths):
         narrowest = name_of(family, narrower[0], TWIN)
-        claims += [Claim(measure=measure, expected="lower", against=narrowest, article=WIDTH) for measure in BEST]
+        lower = ("log_barrier", *BEST)
+        claims += [Claim(measure=measure, expected="lower", against=narrowest, article=WIDTH) for measure in lower]
         claims.append(Claim(measure=BEST[1], expected="absent", floor=INSTABILITY, article=MATCHED))
     return Variant(
         name=name_of(family, width, TWIN),
