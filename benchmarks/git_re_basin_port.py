@@ -37,10 +37,14 @@ def weight_matching(
     a: Mapping[str, torch.Tensor],
     b: Mapping[str, torch.Tensor],
     *,
-    seed: int = 0,
+    seed: int | Sequence[int] = 0,
+    groups: Sequence[str] | None = None,
     iterations: int = 100,
 ) -> tuple[dict[str, NDArray[np.int64]], int]:
-    """Find the permutations that bring `b` to `a`, and say how many iterations that took."""
+    """Find the permutations that bring `b` to `a`, and say how many iterations that took.
+
+    `groups` are the permutations in the order that random numbers count them in; None is that of the specification.
+    """
     axes: dict[str, list[tuple[str, int]]] = defaultdict(list)
     for weight, names in specification.items():
         for axis, name in enumerate(names):
@@ -48,7 +52,7 @@ def weight_matching(
                 axes[name].append((weight, axis))
     sizes = {name: a[several[0][0]].shape[several[0][1]] for name, several in axes.items()}
     permutations = {name: torch.arange(size) for name, size in sizes.items()}
-    order = list(permutations)
+    order = list(permutations if groups is None else groups)
     generator = np.random.default_rng(seed)
 
     iteration, progress = 0, True

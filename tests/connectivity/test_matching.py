@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import linear_sum_assignment
 from torch import nn
 
 from tests.connectivity.aligning.planted import NETWORKS, network, recovered
@@ -64,6 +65,37 @@ def test_every_restart_ends_where_no_group_gains_and_the_best_of_all_permutation
     for group, order in matching.permutations.items():
         gram = slow.gram(found, a, b, matching.permutations, group)
         assert slow.linear_sum(gram) == pytest.approx(gram[np.arange(len(order)), order].sum(), abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ["perceptron", "convolutional", "concatenated"])
+def test_from_the_identity_it_takes_the_steps_of_plain_sweeps_over_all_groups(name: str) -> None:
+    (model, found), (other, _) = network(name, 0), network(name, 1)
+    a, b = ({key: one.detach() for key, one in m.named_parameters()} for m in (model, other))
+    orders = found.identity()
+    groups, generator = [group.name for group in found.groups], np.random.default_rng([6, 0])
+    changed = True
+    while changed:
+        changed = False
+        for number in generator.permutation(len(groups)):
+            gram = slow.gram(found, a, b, orders, groups[number])
+            _, best = linear_sum_assignment(gram, maximize=True)
+            changed = changed or bool((best != orders[groups[number]]).any())
+            orders[groups[number]] = best
+    one = match(model, a, b, found, restarts=1, start="identity", seed=6)
+    assert all((one.permutations[group] == order).all() for group, order in orders.items())
+
+
+def test_whichever_start_is_first_the_other_is_second() -> None:
+    (model, found), (other, _) = network("perceptron", 0), network("perceptron", 1)
+    a, b = model.state_dict(), other.state_dict()
+    seen: list[str] = []
+    for start in ("inward", "identity"):
+        steps: list[str] = []
+        match(model, a, b, found, restarts=2, start=start, progress=lambda _, __, said, steps=steps: steps.append(said))  # type: ignore[arg-type, misc]
+        inward = ["first sweep" in said for said in steps]
+        seen.append("inward first" if inward[0] else "identity first")
+        assert sum(inward) == len(found.groups), "one of both starts is the sweep inwards"
+    assert seen == ["inward first", "identity first"]
 
 
 def test_matching_is_never_worse_than_leaving_units_where_they_are() -> None:
@@ -194,6 +226,8 @@ def test_bad_input_is_named() -> None:
         match(model, a, {name: tensor for name, tensor in a.items() if name != "4.bias"}, found)
     with pytest.raises(ValueError, match="method is one of weights, activations, straight-through, not 'luck'"):
         match(model, a, a, found, method="luck")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="start is one of inward, identity, not 'outward'"):
+        match(model, a, a, found, start="outward")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="restarts, sweeps and steps must be at least 1"):
         match(model, a, a, found, restarts=0)
     with pytest.raises(ValueError, match="give the symmetries"):

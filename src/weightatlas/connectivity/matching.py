@@ -14,7 +14,7 @@ from weightatlas.anatomy.symmetry import Symmetries
 from weightatlas.anatomy.symmetry import symmetries as symmetries_of
 from weightatlas.connectivity.aligning.activation_matching import correlated_layers, match_activations
 from weightatlas.connectivity.aligning.grams import Grams
-from weightatlas.connectivity.aligning.restarts import matched_weights, null_similarities
+from weightatlas.connectivity.aligning.restarts import Start, matched_weights, null_similarities
 from weightatlas.connectivity.aligning.states import FIRST, SECOND, State, state_pair
 from weightatlas.connectivity.aligning.straight_through import Midpoint, descend
 from weightatlas.evaluation.held_batches import HeldBatches
@@ -91,6 +91,7 @@ def match(
     data: Iterable[Batch] | None = None,
     example_inputs: Example | None = None,
     restarts: int = 3,
+    start: Start = "inward",
     sweeps: int = 100,
     nulls: int = 0,
     statistics: bool = False,
@@ -131,6 +132,8 @@ def match(
         data: batches of inputs and targets, for the methods that run the networks.
         example_inputs: what to find symmetries with; None is the first inputs of the data.
         restarts: of weight matching.
+        start: the first of them: "inward" or, for networks that are near each other already, "identity"; the second is
+            the other one.
         sweeps: at most so many times through the groups, from each start.
         nulls: how many shuffled networks to match for `null_similarity`.
         statistics: whether running statistics of norms count as weights do; they move along in any case.
@@ -173,6 +176,9 @@ def match(
     if method not in get_args(Method):
         message = f"method is one of {', '.join(get_args(Method))}, not {method!r}"
         raise ValueError(message)
+    if start not in get_args(Start):
+        message = f"start is one of {', '.join(get_args(Start))}, not {start!r}"
+        raise ValueError(message)
     if min(restarts, sweeps, steps) < 1 or nulls < 0:
         message = "restarts, sweeps and steps must be at least 1, and nulls at least 0"
         raise ValueError(message)
@@ -182,7 +188,9 @@ def match(
     sizes = {group.name: group.size for group in known.groups}
     where = None if device is None else torch.device(device)
     starts = 1 if method == "activations" else restarts
-    found = matched_weights(pair, sizes, restarts=starts, sweeps=sweeps, seed=seed, device=where, progress=progress)
+    found = matched_weights(
+        pair, sizes, restarts=starts, start=start, sweeps=sweeps, seed=seed, device=where, progress=progress
+    )
     best, after = max(found, key=lambda one: one[1].objective)
     before = pair.likeness()
     made = Matching(

@@ -17,7 +17,7 @@ from weightatlas.anatomy.symmetry import Symmetries, symmetries
 from weightatlas.checkpoints import Checkpoint
 from weightatlas.connectivity import tables
 from weightatlas.connectivity.landscape import Plane, plane
-from weightatlas.connectivity.pair import PARTS, Pair, PairMeasurement, unjoined
+from weightatlas.connectivity.pair import PARTS, UNASKED, Pair, PairMeasurement, unjoined
 from weightatlas.errors import SourceError
 from weightatlas.evaluation import example_inputs, open_model
 from weightatlas.progress import Progress, silent
@@ -291,4 +291,4 @@ def _notes(pairs: Sequence[Pair]) -> Iterator[str]:
         for line in pair.lines:
             yield from getattr(line.barrier, "notes", ())
         if not pair.unjoined:
-            yield from (f"{what} not measured: {why}" for what, why in pair.skipped.items())
+            yield from (f"{what} not measured: {why}" for what, why in pair.skipped.items() if why != UNASKED)

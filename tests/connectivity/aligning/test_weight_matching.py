@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from scipy.optimize import linear_sum_assignment
 
 from tests.connectivity.aligning.planted import network
 from weightatlas.connectivity.aligning.assigning import assigned, value
@@ -64,6 +65,20 @@ def test_an_assignment_and_what_it_gets() -> None:
     gram = torch.tensor([[0.0, 5, 1], [4, 0, 3], [9, 9, 9]])
     assert assigned(gram).tolist() == [1, 0, 2] or value(gram, assigned(gram)) == 18
     assert value(gram, np.array([1, 0, 2])) == 18
+
+
+def test_what_is_taken_away_first_does_not_change_the_best_assignment() -> None:
+    generator = np.random.default_rng(0)
+    for size, offset, scale in ((1, 0, 1), (7, 0, 1), (40, -300, 1), (60, 5, 1e-4)):
+        gram = generator.normal(size=(size, size)) * scale + offset + generator.normal(size=(size, 1)) * 9
+        gram = gram.astype(np.float32)
+        rows, columns = linear_sum_assignment(gram.astype(np.float64), maximize=True)
+        assert assigned(torch.from_numpy(gram)).tolist() == columns.tolist()
+        assert value(torch.from_numpy(gram), columns) == gram[rows, columns].sum(dtype=np.float64)
+    ties = generator.integers(0, 3, (30, 30)).astype(np.float32)
+    order = assigned(torch.from_numpy(ties))
+    assert sorted(order) == list(range(30))
+    assert value(torch.from_numpy(ties), order) == ties[linear_sum_assignment(ties, maximize=True)].sum()
 
 
 def test_sorted_rows_do_not_know_the_order_of_what_is_sorted() -> None:

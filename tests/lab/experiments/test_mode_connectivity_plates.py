@@ -82,8 +82,8 @@ def test_barriers_are_drawn_seed_by_seed_for_each_kind_of_line(result: ModeConne
     assert list(dict.fromkeys(row["share"] for row in rows)) == ["independent", *(str(share) for share in SHARES)]
     drawn = forks_chart(result).to_dict()
     assert [layer["mark"]["type"] for layer in drawn["layer"]] == ["rule", "line", "line", "point"]
-    assert {"floor": INSTABILITY} in drawn["layer"][0]["data"]["values"]
-    assert all(layer["data"]["values"] == rows for layer in drawn["layer"][1:])
+    data = [drawn["datasets"][layer["data"]["name"]] for layer in drawn["layer"]]
+    assert data == [[{"floor": INSTABILITY}], rows, rows, rows]
     assert str(INSTABILITY) not in str(widths_chart(result).to_dict()["layer"])
     assert len(result.chart().to_dict()["hconcat"]) == 2
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from weightatlas.connectivity.aligning.states import Likeness, State, StatePair
 
+Start = Literal["inward", "identity"]
+
 
 def matched_weights(
     pair: StatePair,
@@ -25,13 +27,14 @@ def matched_weights(
     restarts: int,
     sweeps: int,
     seed: int,
+    start: Start = "inward",
     device: torch.device | None = None,
     progress: Progress = silent,
 ) -> list[tuple[Ascent, Likeness]]:
     """Match by weights from several starts, and say how alike the networks came to be from each.
 
     The first start is the sweep inwards from entries that stay; the second is what the networks are now, so that none
-    is worse than not matching; the others sweep inwards in disturbed orders.
+    is worse than not matching, or these two the other way round; the others sweep inwards in disturbed orders.
 
     Args:
         pair: the weights of both.
@@ -39,19 +42,22 @@ def matched_weights(
         restarts: how many starts.
         sweeps: at most so many sweeps for each.
         seed: of all orders.
+        start: which comes first.
         device: what computes products.
         progress: called after each sweep.
     """
     grams = Grams(pair, sizes, device=device)
-    information = {group: grams.information(group) for group in grams.sizes}
+    information: dict[str, list[float]] = {}
+    unmatched = 1 if start == "inward" else 0
     found = []
     for number in range(restarts):
         generator = np.random.default_rng([seed, number])
         stale = set(grams.sizes)
-        start = {name: np.arange(size) for name, size in grams.sizes.items()}
-        if number != 1:
-            start, stale = inward(grams, information, generator if number else None, progress=progress)
-        ended = ascend(grams, start, sweeps=sweeps, generator=generator, stale=stale, progress=progress)
+        begun = {name: np.arange(size) for name, size in grams.sizes.items()}
+        if number != unmatched:
+            information = information or {group: grams.information(group) for group in grams.sizes}
+            begun, stale = inward(grams, information, generator if number > 1 else None, progress=progress)
+        ended = ascend(grams, begun, sweeps=sweeps, generator=generator, stale=stale, progress=progress)
         found.append((ended, pair.likeness(ended.permutations)))
     return found
 

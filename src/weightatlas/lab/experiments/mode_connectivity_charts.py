@@ -109,15 +109,14 @@ def paths_chart(result: ModeConnectivityResult) -> alt.FacetChart:
 
 
 def layers_chart(result: ModeConnectivityResult) -> alt.FacetChart:
-    """How far the loss rises half-way of each layer against the prediction: a panel a width, a dot a layer of a seed."""
+    """How far the loss rises with each layer half-way, by the prediction: a panel a width, a dot a layer of a seed."""
     rows = layer_rows(result)
-    scale = alt.Scale(type="symlog", constant=0.01)
     dots = (
         alt.Chart()
         .mark_point(filled=True, size=26, opacity=0.75, color=palette.INK)
         .encode(
-            x=alt.X("predicted:Q", title="predicted", scale=scale, axis=alt.Axis(format="~g", tickCount=4)),
-            y=alt.Y("rise:Q", title="measured", scale=scale, axis=alt.Axis(format="~g", tickCount=4)),
+            x=alt.X("predicted:Q", title="predicted", axis=alt.Axis(format="~g", tickCount=4)),
+            y=alt.Y("rise:Q", title="measured", axis=alt.Axis(format="~g", tickCount=4)),
             tooltip=[
                 *(alt.Tooltip(f"{name}:N") for name in ("variant", "seed", "layer")),
                 *(alt.Tooltip(f"{name}:Q", format=".3~g") for name in ("rise", "barrier", "predicted")),

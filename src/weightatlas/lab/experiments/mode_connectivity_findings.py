@@ -50,7 +50,8 @@ def layers_title(result: ModeConnectivityResult) -> str:
     values = _of_twins(result, "layer_rank")
     if not values:
         return "The barrier of every layer and its prediction"
-    return f"Predicted and measured barriers of layers: rank correlation {_signed(float(np.median(values)))} in the median pair"
+    median = _signed(float(np.median(values)))
+    return f"Predicted and measured barriers of layers: rank correlation {median} in the median pair"
 
 
 def _wider(result: ModeConnectivityResult) -> Finding | None:
