@@ -74,9 +74,7 @@ def test_the_average_is_that_of_aligned_weights_and_the_ends_are_the_networks(fo
 
 
 def test_without_aligning_it_is_the_plain_average_and_nothing_is_exported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        sys.modules["weightatlas.connectivity.merge"], "find_symmetries", None
-    )
+    monkeypatch.setattr(sys.modules["weightatlas.connectivity.merge"], "find_symmetries", None)
     first, second = network(0), network(1)
     merged = merge(first, second, model=first, align=False)
     torch.testing.assert_close(

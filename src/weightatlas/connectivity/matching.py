@@ -114,7 +114,8 @@ def match(
     stands, and the best assignment of that is exact. What it ends in is a point where no group alone gains, not known
     to be the best there is: hence restarts. The first begins with a sweep inwards from the entries that stay (inputs,
     outputs, symbols), each group by the neighbours that are known, and, where none are, by their sorted weights; the
-    second begins with the networks as they are. A group is solved again only where a neighbour has moved, which comes
+    second begins with the networks as they are; from the third on every other one goes on from the best end so far, a
+    few of its groups drawn anew. A group is solved again only where a neighbour has moved, which comes
     to the same end as solving all. A group on two axes of one tensor (a square layer that is added to its input) has
     a quadratic objective: it is linearised about the present permutation, and a step taken where the objective itself
     grows.

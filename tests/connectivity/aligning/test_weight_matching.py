@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
@@ -7,7 +9,7 @@ from scipy.optimize import linear_sum_assignment
 from tests.connectivity.aligning.planted import network
 from weightatlas.connectivity.aligning.assigning import assigned, value
 from weightatlas.connectivity.aligning.grams import Grams
-from weightatlas.connectivity.aligning.restarts import matched_weights, null_similarities
+from weightatlas.connectivity.aligning.restarts import _disturbed, matched_weights, null_similarities
 from weightatlas.connectivity.aligning.sorted_rows import QUANTILES, sorted_rows
 from weightatlas.connectivity.aligning.states import state_pair
 from weightatlas.connectivity.aligning.weight_matching import ascend, inward
@@ -103,3 +105,22 @@ def test_the_null_is_that_of_unrelated_networks() -> None:
         ((_, likeness),) = matched_weights(pair, sizes, restarts=1, sweeps=50, seed=0)
         above.append(likeness.cosine > np.quantile(null_similarities(pair, sizes, nulls=19, sweeps=50, seed=0), 0.9))
     assert np.mean(above) < 0.4
+
+
+def test_a_few_groups_are_drawn_anew_and_only_what_touches_them_may_gain() -> None:
+    sizes = {f"group {number}": 8 for number in range(20)}
+
+    class Chain:
+        def __init__(self) -> None:
+            self.sizes = sizes
+
+        def neighbours(self, name: str) -> frozenset[str]:
+            number = int(name.split()[1])
+            return frozenset(f"group {one}" for one in (number - 1, number + 1) if 0 <= one < len(self.sizes))
+
+    before = {name: np.arange(size) for name, size in sizes.items()}
+    after, stale = _disturbed(cast("Grams", Chain()), before, np.random.default_rng(4))
+    drawn = {name for name in sizes if (after[name] != before[name]).any()}
+    assert len(drawn) == 3
+    assert stale == drawn.union(*(Chain().neighbours(name) for name in drawn))
+    assert all(sorted(order) == list(range(8)) for order in after.values())

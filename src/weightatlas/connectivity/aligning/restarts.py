@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 import torch
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from weightatlas.connectivity.aligning.states import Likeness, State, StatePair
 
 Start = Literal["inward", "identity"]
+
+DISTURBED: Final = 0.15
+"""Share of the groups that is drawn anew where an ascent goes on from the best end so far."""
 
 
 def matched_weights(
@@ -34,7 +37,9 @@ def matched_weights(
     """Match by weights from several starts, and say how alike the networks came to be from each.
 
     The first start is the sweep inwards from entries that stay; the second is what the networks are now, so that none
-    is worse than not matching, or these two the other way round; the others sweep inwards in disturbed orders.
+    is worse than not matching, or these two the other way round. The third and every second one from there on goes on
+    from the best end so far with a few groups drawn anew, of which only these and their neighbours are solved again
+    (iterated local search); the others sweep inwards in disturbed orders.
 
     Args:
         pair: the weights of both.
@@ -49,17 +54,32 @@ def matched_weights(
     grams = Grams(pair, sizes, device=device)
     information: dict[str, list[float]] = {}
     unmatched = 1 if start == "inward" else 0
-    found = []
+    found: list[tuple[Ascent, Likeness]] = []
     for number in range(restarts):
         generator = np.random.default_rng([seed, number])
         stale = set(grams.sizes)
         begun = {name: np.arange(size) for name, size in grams.sizes.items()}
-        if number != unmatched:
+        if number > 1 and number % 2 == 0:
+            best = max(found, key=lambda one: one[1].objective)[0].permutations
+            begun, stale = _disturbed(grams, best, generator)
+        elif number != unmatched:
             information = information or {group: grams.information(group) for group in grams.sizes}
             begun, stale = inward(grams, information, generator if number > 1 else None, progress=progress)
         ended = ascend(grams, begun, sweeps=sweeps, generator=generator, stale=stale, progress=progress)
         found.append((ended, pair.likeness(ended.permutations)))
     return found
+
+
+def _disturbed(
+    grams: Grams, permutations: Mapping[str, NDArray[np.int64]], generator: np.random.Generator
+) -> tuple[dict[str, NDArray[np.int64]], set[str]]:
+    """Permutations with those of a few groups drawn anew, and the groups that may gain from there."""
+    names = list(grams.sizes)
+    count = max(1, round(DISTURBED * len(names))) if names else 0
+    chosen = [names[place] for place in generator.choice(len(names), count, replace=False)] if names else []
+    drawn = {name: generator.permutation(grams.sizes[name]) for name in chosen}
+    stale = set(chosen).union(*(grams.neighbours(name) for name in chosen))
+    return {**permutations, **drawn}, stale
 
 
 def null_similarities(

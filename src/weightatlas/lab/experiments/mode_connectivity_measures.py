@@ -43,7 +43,7 @@ RECALIBRATED_ON: Final = 4
 POINTS: Final = 11
 """Of a line, both ends counted."""
 
-LAYERS_ON: Final = 256
+LAYERS_ON: Final = 128
 """Held-out examples on which layers are moved one by one, and on which their barriers are predicted: for each layer
 that is four networks and four times two passes back and forth."""
 
