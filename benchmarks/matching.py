@@ -5,10 +5,11 @@ published algorithm (`git_re_basin_port.py`), interleaved in one process: float3
 assignment, the same permutations and the same parameters that count. The claim is made where both begin with the
 networks as they are and go through the groups in the same random order: then ours takes the steps of the port but for
 those that cannot gain, up to rounding. (With exact products both come to the same permutations, which is tested on
-small networks. In float32 some of 2048 units are assigned otherwise for rounding alone, and the two runs part.) What
-the networks have in common afterwards must be at least as much, but for the share by which the port's own sums differ
-from order to order. Ratios are of processor time, which a busy machine disturbs less; ours includes checking the
-weights and the similarities before and after, and by the clock it must take less than 60 seconds.
+small networks. In float32 some of 2048 units are assigned otherwise for rounding alone, and the two runs part.) The
+port's own sums differ by a thousandth from order to order; that our default of three starts leaves the networks at
+least as much in common as the port does is a claim of its own, with its own seconds. Ratios are of processor time,
+which a busy machine disturbs less; ours includes checking the weights and the similarities before and after, and by the
+clock three starts must take less than 60 seconds.
 
 `--orders 3` reports, without a claim, as many seeds of both: our default of three starts beside one run of the port.
 
@@ -61,10 +62,6 @@ GIGABYTES = 12.0
 
 ROUNDING = 1e-6
 """By which share of the objective sums of float32 products in another order may differ."""
-
-SPREAD = 1e-3
-"""By which share the port's sums of two unrelated ResNet-50 differ from order to order: 30323.3, 30300.5 and 30317.9
-with its seeds 0, 1 and 2, a range of 8e-4."""
 
 
 def torchvision_model(name: str, seed: int) -> nn.Module:
@@ -125,11 +122,17 @@ def compare(name: str, rounds: int, orders: int, claims: Claims) -> None:
         )
         ratio, gained = port.processor / ours.processor, ours.result.objective[0] / reached.objective
         if start == "identity":
-            claims.check(f"ours is {ratio:.1f} times faster, at least {RATIO:g}", ratio >= RATIO)
+            claims.check(f"one start is {ratio:.1f} times faster, at least {RATIO:g}", ratio >= RATIO)
+            print(f"  reported: it reaches {gained:.6f} of the port's sum")
+            ours = Timed(lambda b=b: match(model, a, b, found))  # type: ignore[misc]
+            ours.run()
+            gained = ours.result.objective.max() / reached.objective
+            sums = ", ".join(f"{one:.1f}" for one in ours.result.objective)
+            print(f"  three starts {ours.processor:.2f} ({ours.seconds:.2f}): {sums}")
         else:
             print(f"  reported: ours is {ratio:.1f} times faster; distance left {ours.result.distance:.3g}")
-        allowed = SPREAD if start == "identity" else ROUNDING
-        claims.check(f"it reaches {gained:.6f} of the port's sum, at least 1 - {allowed:g}", gained >= 1 - allowed)
+        least = 1 - ROUNDING
+        claims.check(f"the best reaches {gained:.6f} of the port's sum, at least 1 - {ROUNDING:g}", gained >= least)
         claims.check(f"it takes {ours.seconds:.1f} s, less than {SECONDS:g}", ours.seconds < SECONDS)
     if orders:
         print(f"\n{name}, two seeds, {orders} seeds of random orders: sums of products, seconds of the processor")
