@@ -72,7 +72,7 @@ def _path(found: Connection) -> Chart:
             ),
             method=(
                 f"Mean over {seen.examples:,} examples at each point of the straight line. Barrier: the largest height "
-                f"above the {seen.reference}; its interval is a bootstrap over examples of that maximum."
+                f"above the {seen.reference}; its interval over the data is of a band that holds the whole curve."
             ),
             null=f"Two networks count as joined where the error barrier is below {LINKED:.0%} with 95 % certainty.",
         ),
