@@ -104,7 +104,8 @@ def band_of_maximum(above: Array, *, confidence: float, seed: int) -> tuple[floa
     own correlations; the interval runs from \(\max_j (m_j - c s_j)\) to \(\max_j (m_j + c s_j)\). All true means lie in
     the band with the confidence asked for, so their maximum lies in the interval, at whichever point it is. Resampling
     examples and taking each sample's maximum does less: the largest of several noisy means is too high on average, and
-    where the curve is flat that interval excludes the truth too often (`tests/connectivity/scoring/test_heights.py` counts).
+    where the curve is flat that interval excludes the truth too often (`tests/connectivity/scoring/test_heights.py`
+    counts).
     Drawing t is the bootstrap with normal weights, in the space of the points instead of that of the examples. The
     price: where several points are nearly as high the interval is wider than it need be.
 
