@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -51,7 +52,8 @@ def test_networks_that_are_not_aligned(
 def test_networks_that_are_aligned_and_notes_beside_the_table(
     pair: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("weightatlas.connectivity.merge.inputs_of", lambda _: torch.zeros(1, 3, 6, 6))
+    room = import_module("weightatlas.connectivity.merge")
+    monkeypatch.setattr(room, "inputs_of", lambda _: torch.zeros(1, 3, 6, 6))
     assert run(["merge", *pair, "--model", MODEL, "--output", str(tmp_path / "new.safetensors")]) == 0
     captured = capsys.readouterr()
     assert "batch-norm statistics are the averages of both networks'" in captured.err
