@@ -70,7 +70,8 @@ def compare(weights: str, data: str, examples: int, repeats: int, claims: Claims
             f"{ours / theirs:.2f} times {POINTS} x {name} ({theirs:.1f} s), at most {MOST}", ours <= MOST * theirs
         )
     claims.check(
-        f"accuracy at the first end {1 - found.errors[0]:.4f}, as evaluate gives", abs(1 - found.errors[0] - accuracy) < 1e-9
+        f"accuracy at the first end {1 - found.errors[0]:.4f}, as evaluate gives",
+        abs(1 - found.errors[0] - accuracy) < 1e-9,
     )
     again = barrier(model, a, b, images, points=POINTS)
     print(
