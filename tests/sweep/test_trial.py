@@ -13,11 +13,8 @@ def test_a_network_without_norms_is_refused_by_every_recipe() -> None:
     assert all("nothing in it becomes" in one["reason"] for one in found)
 
 
-def test_a_network_that_takes_too_long_or_too_much_is_stopped_and_the_sweep_goes_on() -> None:
+def test_a_network_that_takes_too_long_is_stopped_and_the_sweep_goes_on() -> None:
     late = tried(NAME, FAMILY, RECIPES, seconds=0)
     assert [(one["recipe"], one["outcome"], one["reason"]) for one in late] == [
         (recipe, "stopped", "it took more than 0 s") for recipe in RECIPES
     ]
-    (large,) = tried(NAME, FAMILY, RECIPES[:1], gigabytes=0)
-    assert large["outcome"] in ("failed", "stopped")
-    assert large["reason"]
