@@ -18,3 +18,10 @@ def test_a_network_that_takes_too_long_is_stopped_and_the_sweep_goes_on() -> Non
     assert [(one["recipe"], one["outcome"], one["reason"]) for one in late] == [
         (recipe, "stopped", "it took more than 0 s") for recipe in RECIPES
     ]
+
+
+def test_a_network_that_takes_too_much_memory_is_a_record_and_not_a_crash() -> None:
+    large = "torchvision:vgg19_bn"  # half a gigabyte of weights, which no memory left over from before can hold
+    (found,) = tried(large, FAMILY, RECIPES[:1], gigabytes=0)
+    assert found["outcome"] in ("failed", "stopped")
+    assert found["reason"]
