@@ -25,7 +25,7 @@ atlas: $(READY) ## Train the demo's networks and draw their atlas: atlas.html
 	$(BIN)/weightatlas demo --output atlas.html
 
 test: $(READY) ## Run all tests
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup  # a thread each: two pools on few cores wait for each other
 
 fuzz: $(READY) ## Open 100,000 files that lie, of every format; FUZZ_SEED=N for others
 	$(BIN)/python -m tests.fuzz --examples 10000 --seed $(FUZZ_SEED)
