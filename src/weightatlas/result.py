@@ -18,7 +18,7 @@ from weightatlas.wording import escaped
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Container, Iterable, Mapping, Sequence
 
     import altair as alt
     import numpy.typing as npt
@@ -148,19 +148,25 @@ def cell_text(value: object) -> str:
 
 
 def columns_with_source(columns: Sequence[str]) -> tuple[str, ...]:
-    """The columns of rows that say their source.
+    """The columns of rows that say their source: as `source`, or as `checkpoint` in a table whose `source` is another.
 
     Example:
         >>> columns_with_source(("layer", "score", "skipped"))
         ('layer', 'score', 'source', 'skipped')
+        >>> columns_with_source(("layer", "source", "skipped"))
+        ('layer', 'source', 'checkpoint', 'skipped')
     """
-    return (*(column for column in columns if column != "skipped"), "source", "skipped")
+    return (*(column for column in columns if column != "skipped"), _source_column(columns), "skipped")
 
 
 def with_source(row: Row, source: str) -> Row:
-    """A row that says which source it is of."""
+    """A row that says which source it is of, in the column that `columns_with_source` names."""
     head = {key: value for key, value in row.items() if key != "skipped"}
-    return head | {"source": source, "skipped": row.get("skipped")}
+    return head | {_source_column(head): source, "skipped": row.get("skipped")}
+
+
+def _source_column(columns: Container[str]) -> str:
+    return "checkpoint" if "source" in columns else "source"
 
 
 def plain(value: object) -> object:

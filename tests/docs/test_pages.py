@@ -19,6 +19,7 @@ from weightatlas.change.tables import COLUMNS as CHANGE_COLUMNS
 from weightatlas.conditioning.tables import COLUMNS as CONDITIONING_COLUMNS
 from weightatlas.connectivity.merge import COLUMNS as MERGE_COLUMNS
 from weightatlas.connectivity.tables import COLUMNS as CONNECTIVITY_COLUMNS
+from weightatlas.degeneracy.tables import COLUMNS as DEGENERACY_COLUMNS
 from weightatlas.lab.experiments.banding_result import BandingExperimentResult
 from weightatlas.lab.experiments.branch_result import BranchExperimentResult
 from weightatlas.lab.experiments.change_result import ChangeExperimentResult
@@ -40,6 +41,7 @@ TABLES = {
     **{f"### change, `{name}`": columns for name, columns in CHANGE_COLUMNS.items()},
     **{f"### conditioning, `{name}`": columns for name, columns in CONDITIONING_COLUMNS.items()},
     **{f"### connect, `{name}`": columns for name, columns in CONNECTIVITY_COLUMNS.items()},
+    **{f"### degeneracy, `{name}`": columns for name, columns in DEGENERACY_COLUMNS.items()},
     "### merge": MERGE_COLUMNS,
     "### convert": Conversion.tables["layers"],
     "### experiment, `effects`": BandingExperimentResult.tables["effects"],

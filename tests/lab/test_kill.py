@@ -117,6 +117,34 @@ def test_twenty_kills_at_random_moments(tmp_path: Path) -> None:
     assert folder.saved()[-1] == 400
 
 
+def test_a_run_that_stops_early_stops_where_it_would_have_whatever_kills_it(tmp_path: Path) -> None:
+    configuration = configured(
+        data_in(tmp_path), stop="test_accuracy>0.9", stop_every=7, stop_held=3, recipe=Recipe(steps=4000, batch_size=8)
+    )
+    whole = finished(configuration, tmp_path / "whole")
+    ended = (whole.result() or {})["steps"]
+    assert 21 <= ended < 4000
+    folder = RunFolder(tmp_path / "killed")
+    for goal in (ended // 4, ended // 2, ended - 8, ended - 1, ended):
+        process = started(configuration, folder.path, _die_at_step, goal)
+        process.join(PATIENCE)
+        assert process.exitcode == -signal.SIGKILL
+        assert folder.result() is None
+    assert_same(finished(configuration, folder.path), whole)
+
+
+def _die_at_step(step: int) -> None:
+    """Kill this process once it has saved a step that is so late."""
+    real = lab_records.RunFolder.save
+
+    def save(self: RunFolder, now: int, *arguments: Any) -> None:  # noqa: ANN401 - handed on
+        real(self, now, *arguments)
+        if now >= step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    lab_records.RunFolder.save = save  # type: ignore[method-assign]
+
+
 def die_at_rename(number: int, *, before: bool) -> None:
     """Kill this process just before, or just after, it renames its so-many-th file."""
     real, seen = os.replace, []

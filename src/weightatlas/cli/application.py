@@ -76,6 +76,11 @@ app.command(
     help="Average two checkpoints of one network, the second one's units brought to the first one's before.",
 )
 app.command(
+    "weightatlas.cli.degeneracy:degeneracy",
+    name="degeneracy",
+    help="Count the directions of the weights that do nothing, find the basis a network computes in, draw its modules.",
+)
+app.command(
     "weightatlas.cli.train:train",
     name="train",
     help="Train one network, changed or not, and keep the run: checkpoints, metrics, manifest.",

@@ -9,7 +9,7 @@ from cyclopts import Group, Parameter, validators
 from weightatlas.cli.options import AT_LEAST_ONE, FormatOption, Layout, Output, Quiet, Seed, Source
 from weightatlas.cli.printing import check_output, print_results
 from weightatlas.cli.reporting import UsageError, progress_bar, report
-from weightatlas.cli.sources import opened
+from weightatlas.cli.sources import last_opened
 from weightatlas.cli.terminal import TerminalColumn
 
 if TYPE_CHECKING:
@@ -161,14 +161,12 @@ def connect(
 
 def _last(name: str, layout: Layout) -> Checkpoint | str:
     """A checkpoint; the last one of a run. What cannot be opened is left to the survey, which says so."""
-    from weightatlas.checkpoints import Trajectory
     from weightatlas.errors import SourceError
 
     try:
-        found = opened(name, layout)
+        return last_opened(name, layout)
     except SourceError:
         return name
-    return found[-1][1] if isinstance(found, Trajectory) else found
 
 
 def _print(found: Connection, table: TableName | None, format_: str | None, output: Any) -> None:  # noqa: ANN401

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from weightatlas.checkpoints import open_checkpoint, open_trajectory
+from weightatlas.checkpoints import Checkpoint, open_checkpoint, open_trajectory
 from weightatlas.errors import SourceError
 
 if TYPE_CHECKING:
-    from weightatlas.checkpoints import Checkpoint, Trajectory
+    from weightatlas.checkpoints import Trajectory
     from weightatlas.cli.options import Layout
 
 
@@ -28,3 +28,13 @@ def opened(name: str, layout: Layout) -> Checkpoint | Trajectory:
         if len(run) < 2:
             raise
         return run
+
+
+def last_opened(name: str, layout: Layout) -> Checkpoint:
+    """A checkpoint; of a run, its last one.
+
+    Raises:
+        SourceError: it is neither.
+    """
+    found = opened(name, layout)
+    return found if isinstance(found, Checkpoint) else found[-1][1]

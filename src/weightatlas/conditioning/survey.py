@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +16,7 @@ from weightatlas.conditioning.measuring import EIGENVALUE, UNASKED, Measurement
 from weightatlas.conditioning.singularities import DEAD, NEAR_DEAD
 from weightatlas.conditioning.snapshots import Snapshot
 from weightatlas.errors import SourceError
-from weightatlas.evaluation import open_model
+from weightatlas.evaluation.networks import Network, network_of, source_name
 from weightatlas.progress import Progress, silent
 from weightatlas.result import Result, Row
 from weightatlas.wording import listed
@@ -32,8 +30,7 @@ if TYPE_CHECKING:
     from weightatlas.evaluation import Data
     from weightatlas.plate import Plate
 
-    Source = Checkpoint | Trajectory | nn.Module | str | os.PathLike[str]
-    _Weights = Checkpoint | nn.Module | str
+    Source = Network | Trajectory
 
 MOMENTS: Final = 12
 """Checkpoints of a run that are measured: its first, its last and others evenly between."""
@@ -169,7 +166,7 @@ def survey(
     chosen = _moments(source, moments)
     for place, (step, weights) in enumerate(chosen):
         try:
-            snapshots.append(measure(_network(weights(), model), step))
+            snapshots.append(measure(network_of(weights(), model), step))
         except SourceError as error:
             if step is None:
                 raise
@@ -179,9 +176,9 @@ def survey(
         raise next(iter(left_out.values()))
     if all(one.channels is None and one.smoothness is None for one in snapshots):
         problem = snapshots[0].unmeasured or "nothing can be measured"
-        raise SourceError(_name(source), problem, "give data that the network takes, or another network")
+        raise SourceError(source_name(source), problem, "give data that the network takes, or another network")
     return Conditioning(
-        source=_name(source),
+        source=source_name(source),
         snapshots=tuple(snapshots),
         data=data.name,
         notes=(*left_out, *_notes(snapshots)),
@@ -189,30 +186,16 @@ def survey(
     )
 
 
-def _moments(source: Source, most: int) -> list[tuple[int | None, Callable[[], _Weights]]]:
+def _moments(source: Source, most: int) -> list[tuple[int | None, Callable[[], Network]]]:
     """The steps of a run that are measured with what opens their checkpoints, one at a time; or the source alone."""
     if not isinstance(source, Trajectory):
-        weights = source if isinstance(source, Checkpoint | nn.Module) else os.fspath(source)
-        return [(None, lambda: weights)]
+        return [(None, lambda: source)]
     places = np.unique(np.linspace(0, len(source) - 1, min(most, len(source))).round().astype(int)).tolist()
     return [(source.steps[place], partial(_checkpoint, source, place)) for place in places]
 
 
 def _checkpoint(run: Trajectory, place: int) -> Checkpoint:
     return run[place][1]
-
-
-def _network(weights: _Weights, model: nn.Module | str | None) -> nn.Module:
-    """The network with its weights; a live one that weights go into is copied."""
-    if isinstance(weights, nn.Module):
-        return weights
-    return open_model(copy.deepcopy(model) if isinstance(model, nn.Module) else model, checkpoint=weights)
-
-
-def _name(source: Source) -> str:
-    if isinstance(source, Checkpoint | Trajectory):
-        return source.source
-    return type(source).__name__ if isinstance(source, nn.Module) else os.fspath(source)
 
 
 def _notes(snapshots: Sequence[Snapshot]) -> Iterator[str]:

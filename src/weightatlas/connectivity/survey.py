@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -14,12 +12,12 @@ import torch
 from torch import nn
 
 from weightatlas.anatomy.symmetry import Symmetries, symmetries
-from weightatlas.checkpoints import Checkpoint
 from weightatlas.connectivity import tables
 from weightatlas.connectivity.landscape import Plane, plane
 from weightatlas.connectivity.pair import PARTS, UNASKED, Pair, PairMeasurement, unjoined
 from weightatlas.errors import SourceError
-from weightatlas.evaluation import example_inputs, open_model
+from weightatlas.evaluation import example_inputs
+from weightatlas.evaluation.networks import Network, network_of, source_name
 from weightatlas.progress import Progress, silent
 from weightatlas.result import Result, Row
 
@@ -32,7 +30,6 @@ if TYPE_CHECKING:
     from weightatlas.evaluation import Data
     from weightatlas.plate import Plate
 
-    Source = Checkpoint | nn.Module | str | os.PathLike[str]
     Recalibrate = Literal["auto", "batch-norm", "repair"] | None
 
 EXAMPLES: Final = 1000
@@ -105,8 +102,8 @@ class Connection(Result):
 
 
 def survey(
-    first: Source,
-    *others: Source,
+    first: Network,
+    *others: Network,
     model: nn.Module | str | None = None,
     data: Data | None = None,
     align: bool = True,
@@ -173,8 +170,8 @@ def survey(
     if not others:
         message = "two networks or more are needed"
         raise ValueError(message)
-    names = _distinct([_name(one) for one in (first, *others)])
-    network = _network(first, model)
+    names = _distinct([source_name(one) for one in (first, *others)])
+    network = network_of(first, model)
     state = _state(network)
     found, notes = _symmetries(network, data, seed) if align else (None, [])
     measure = PairMeasurement(
@@ -205,7 +202,7 @@ def survey(
     for number, (name, other) in enumerate(zip(names[1:], others, strict=True)):
         told = partial(_told, progress, PARTS * number, parts)
         try:
-            theirs = _state(_network(other, network if model is None else model))
+            theirs = _state(network_of(other, network if model is None else model))
             _same_shapes(state, theirs, names[0], name)
             pairs.append(measure((names[0], state), (name, theirs), told))
         except SourceError as error:
@@ -237,26 +234,12 @@ def survey(
     )
 
 
-def _name(source: Source) -> str:
-    if isinstance(source, Checkpoint):
-        return source.source
-    return type(source).__name__ if isinstance(source, nn.Module) else os.fspath(source)
-
-
 def _distinct(names: Sequence[str]) -> list[str]:
     """Names with a number where one stands twice."""
     return [
         name if names.count(name) == 1 else f"{name} #{list(names[: place + 1]).count(name)}"
         for place, name in enumerate(names)
     ]
-
-
-def _network(source: Source, model: nn.Module | str | None) -> nn.Module:
-    """The network with its weights; a live one that weights go into is copied."""
-    if isinstance(source, nn.Module):
-        return source
-    weights = source if isinstance(source, Checkpoint) else os.fspath(source)
-    return open_model(copy.deepcopy(model) if isinstance(model, nn.Module) else model, checkpoint=weights)
 
 
 def _state(network: nn.Module) -> dict[str, torch.Tensor]:

@@ -9,10 +9,12 @@ from weightatlas.data.arrays import read_arrays
 from weightatlas.data.augmentation import Augmentation
 from weightatlas.data.cifar import read_cifar
 from weightatlas.data.decoding import Fit, decode_image
+from weightatlas.data.digits import digit_examples, digit_pair_examples
 from weightatlas.data.examples import Examples
 from weightatlas.data.feed import Feed
 from weightatlas.data.image_folder import read_image_folder
 from weightatlas.data.language import Language, language_examples
+from weightatlas.data.modular_addition import modular_addition_examples
 from weightatlas.data.normalisation import NORMALIZATIONS, Normalization, normalised
 from weightatlas.data.parquet import read_parquet
 from weightatlas.data.prefetch import Prefetched
@@ -39,7 +41,10 @@ __all__ = [
     "Scenes",
     "StreamedFeed",
     "decode_image",
+    "digit_examples",
+    "digit_pair_examples",
     "language_examples",
+    "modular_addition_examples",
     "normalised",
     "read_arrays",
     "read_cifar",

@@ -14,7 +14,7 @@ from weightatlas.errors import SourceError
 from weightatlas.evaluation.batches import Batching
 
 TEXTS: Final = ("split", "label", "image", "difficulty")
-COUNTS: Final = ("batch_size", "limit", "size", "resize", "steps", "context")
+COUNTS: Final = ("batch_size", "limit", "size", "resize", "steps", "context", "p")
 ALWAYS: Final = ("batch_size", "seed", "limit")
 """What every kind of data takes, but the user's own batches."""
 
@@ -37,6 +37,8 @@ class Options:
         steps: batches of scenes in a pass.
         difficulty: of scenes, or of the built-in language.
         context: symbols of a piece of text.
+        p: the modulus of modular addition.
+        fraction: share of all sums that are trained on.
     """
 
     batch_size: int = 64
@@ -52,6 +54,8 @@ class Options:
     steps: int | None = None
     difficulty: str | None = None
     context: int | None = None
+    p: int | None = None
+    fraction: float | None = None
 
     @property
     def fit(self) -> Fit:
@@ -98,6 +102,8 @@ def checked(source: str, options: Options) -> Options:
         unset = count is None and name != "batch_size"
         if not unset and (type(count) is not int or count < 1):
             raise SourceError(source, f"{name}={count}", "give a whole number of 1 or more")
+    if options.fraction is not None and not (type(options.fraction) is float and 0 < options.fraction < 1):
+        raise SourceError(source, f"fraction={options.fraction}", "give a number between 0 and 1")
     if type(options.seed) is not int:
         raise SourceError(source, f"seed={options.seed}", "give a whole number")
     if type(options.shuffle) is not bool:

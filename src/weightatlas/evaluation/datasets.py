@@ -1,19 +1,22 @@
-"""Data by name: the built-in scenes and language, the layouts people have, the user's own batches."""
+"""Data by name: the built-in scenes, language and sums, the layouts people have, the user's own batches."""
 
 from __future__ import annotations
 
 import difflib
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from weightatlas.checkpoints.untrusted import untrusted
 from weightatlas.data.arrays import read_arrays
 from weightatlas.data.cifar import read_cifar
+from weightatlas.data.digits import digit_examples, digit_pair_examples
 from weightatlas.data.fitting import refitted
 from weightatlas.data.image_folder import read_image_folder
 from weightatlas.data.language import CONTEXT, language_examples
+from weightatlas.data.modular_addition import FRACTION, MODULUS, modular_addition_examples
 from weightatlas.data.parquet import is_parquet, read_parquet
 from weightatlas.data.scenes import Scenes
 from weightatlas.data.splits import NoSplitError
@@ -36,8 +39,8 @@ HELD_OUT_STEPS: Final = 32
 
 IMAGES: Final = ("split", "shuffle", "size", "resize", "normalize")
 KINDS: Final = (
-    "scenes, cifar10:PATH, cifar100:PATH, svhn:PATH, text, text:PATH, a folder of images, Parquet, an .npz, "
-    "package.module:callable"
+    "scenes, text, modular-addition, digits, digit-pairs, cifar10:PATH, cifar100:PATH, svhn:PATH, text:PATH, a folder "
+    "of images, Parquet, an .npz, package.module:callable"
 )
 
 
@@ -60,6 +63,8 @@ def open_data(
     - `cifar10:PATH`, `cifar100:PATH` (`?label=coarse`), `svhn:PATH`: the folder they were unpacked to.
     - `text`: the built-in language of known entropy; `?difficulty=hard&context=32`. `text:PATH`: a text file, its bytes
       in pieces of 64, or of `?context=`; the target of each position is the next.
+    - `modular-addition`: all sums modulo p, a share of them to train on; `?p=53&fraction=0.3`. `digits`: the
+      handwritten digits of 8 x 8 that come with scikit-learn; `digit-pairs`: two of them, each with a target.
     - a folder of images with a sub-folder for each class; Parquet as the hub has it (`?label=COLUMN&image=COLUMN`); an
       `.npz` with `inputs` and `targets`.
     - `package.module:callable`: your own code, imported (the current directory too) and called with the options after
@@ -109,8 +114,8 @@ def open_data(
     options = with_query(text, query, checked(text, options))
     if source == SCENES and not _exists(source):
         return _scenes(text, options)
-    if source == TEXT and not _exists(source):
-        return _language(text, options)
+    if source in BUILT_IN and not _exists(source):
+        return batched(BUILT_IN[source](text, options), options.batching)
     with untrusted(source, "cannot be read"):
         return batched(_examples(source, options), options.batching)
 
@@ -213,17 +218,49 @@ def _scenes(source: str, options: Options) -> Data:
     )
 
 
-def _language(source: str, options: Options) -> Data:
+def _language(source: str, options: Options) -> Examples:
     refuse_others(source, options, ("split", "shuffle", "difficulty", "context"))
     difficulty: Any = options.difficulty or "easy"
     context = options.context or CONTEXT
+    with _meaningful(source):
+        return language_examples(difficulty=difficulty, seed=options.seed, split=options.split, context=context)
+
+
+def _modular_addition(source: str, options: Options) -> Examples:
+    refuse_others(source, options, ("split", "shuffle", "p", "fraction"))
+    p, fraction = options.p or MODULUS, options.fraction or FRACTION
+    with _meaningful(source):
+        return modular_addition_examples(p=p, fraction=fraction, seed=options.seed, split=options.split)
+
+
+def _digits(source: str, options: Options) -> Examples:
+    refuse_others(source, options, ("split", "shuffle"))
+    return digit_examples(split=options.split)
+
+
+def _digit_pairs(source: str, options: Options) -> Examples:
+    refuse_others(source, options, ("split", "shuffle"))
+    return digit_pair_examples(seed=options.seed, split=options.split)
+
+
+BUILT_IN: Final[dict[str, Callable[[str, Options], Examples]]] = {
+    TEXT: _language,
+    "modular-addition": _modular_addition,
+    "digits": _digits,
+    "digit-pairs": _digit_pairs,
+}
+"""Examples that need no file, by their name."""
+
+
+@contextmanager
+def _meaningful(source: str) -> Iterator[None]:
+    """Turn an option that the maker of examples refuses into an error of the source."""
     try:
-        examples = language_examples(difficulty=difficulty, seed=options.seed, split=options.split, context=context)
+        yield
     except SourceError:
         raise
     except ValueError as error:
         raise SourceError(source, str(error), "change the options after the ?") from error
-    return batched(examples, options.batching)
 
 
 def _own_code(source: str, seed: int) -> Data:
@@ -245,7 +282,7 @@ def _exists(text: str) -> bool:
 
 
 def _no_such(source: str, word: str) -> SourceError:
-    near = difflib.get_close_matches(word, (*READERS, SCENES), n=1, cutoff=0.6)
+    near = difflib.get_close_matches(word, (*READERS, SCENES, *BUILT_IN), n=1, cutoff=0.6)
     if near:
         return SourceError(source, "no such data", f"did you mean {near[0]}?")
     parent = Path(source).parent

@@ -23,8 +23,10 @@ from weightatlas.evaluation.user_code import call_by_name, is_code
 from weightatlas.nn.alexnet import AlexNet
 from weightatlas.nn.branched import BranchedNetwork
 from weightatlas.nn.language_model import LanguageModel
+from weightatlas.nn.modular_addition import ModularAdditionTransformer
 from weightatlas.nn.networks import ARTICLE, SMALL, SimplifiedNetwork
 from weightatlas.nn.parallel_branches import ParallelBranches
+from weightatlas.nn.perceptron import Perceptron
 from weightatlas.nn.residual import DEPTHS, ResidualNetwork
 from weightatlas.nn.segmentation import Segmenter
 
@@ -51,7 +53,9 @@ def open_model(
       `in_channels` and `head` as `SimplifiedNetwork` takes them. `weightatlas:alexnet`, `weightatlas:branched` and
       `weightatlas:parallel-branches`, with the options of `AlexNet`, `BranchedNetwork` and `ParallelBranches`;
       `weightatlas:resnet18-cifar` (8, 14, 20, 34, 50, 56, 110, 152), with those of `ResidualNetwork`;
-      `weightatlas:language-model`, with those of `LanguageModel`; `weightatlas:segmenter`, with those of `Segmenter`.
+      `weightatlas:language-model`, with those of `LanguageModel`; `weightatlas:modular-addition`, with those of
+      `ModularAdditionTransformer`; `weightatlas:perceptron`, with those of `Perceptron`; `weightatlas:segmenter`, with
+      those of `Segmenter`.
     - any of these with `convert=RECIPE`, as in `timm:resnet50?convert=ws+gn`: it is converted as `convert` does, whose
       options are written `convert.groups=16`, and then a checkpoint, of the converted network, is loaded.
     - `package.module:callable`: your own code, imported (the current directory too) and called with the options after
@@ -167,6 +171,8 @@ NETWORKS: Final[Mapping[str, Callable[..., nn.Module]]] = MappingProxyType(
         "parallel-branches": ParallelBranches,
         **{f"resnet{depth}-cifar": partial(ResidualNetwork, depth) for depth in DEPTHS},
         "language-model": LanguageModel,
+        "modular-addition": ModularAdditionTransformer,
+        "perceptron": Perceptron,
         "segmenter": Segmenter,
     }
 )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from weightatlas.data import Augmentation
 from weightatlas.lab.kinds import is_number, require, require_kinds
+from weightatlas.lab.stopping import StopRule
 
 if TYPE_CHECKING:
     from weightatlas.lab.forking import Fork
@@ -125,6 +126,10 @@ class Configuration:
         save_every: steps between two states that a killed run can go on from; None is a twentieth of the run.
         seed: fixes the first weights, the order of the data, and whatever else is drawn.
         fork: where the run leaves the unforked one of the same seed; None is the unforked one.
+        stop: end the run before its last update once this holds: test_accuracy>0.999, test_loss<0.1 or test_top5>0.99;
+            None never does.
+        stop_every: updates between two looks at that.
+        stop_held: looks in a row that must find it so.
     """
 
     model: str
@@ -138,6 +143,9 @@ class Configuration:
     save_every: int | None = None
     seed: int = 0
     fork: Fork | None = None
+    stop: str | None = None
+    stop_every: int = 100
+    stop_held: int = 1
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning.
@@ -148,15 +156,24 @@ class Configuration:
         require_kinds(self)
         require(self, "seed", self.seed >= 0, "0 or more")
         require(self, "keep", self.keep in get_args(Keep), f"one of {', '.join(get_args(Keep))}")
-        for name in ("every", "save_every"):
+        for name in ("every", "save_every", "stop_every", "stop_held"):
             require(self, name, getattr(self, name) is None or getattr(self, name) >= 1, "1 or more")
+        _ = self.stop_rule
 
     def to_dict(self) -> dict[str, Any]:
         """Give it as JSON has it: nested mappings, lists, numbers and text."""
         values = asdict(self)
         if self.fork is None:  # as configurations were before there were forks, so that their identities stay
             del values["fork"]
+        if self.stop is None:
+            for name in ("stop", "stop_every", "stop_held"):
+                del values[name]
         return json.loads(json.dumps(values))  # type: ignore[no-any-return]
+
+    @property
+    def stop_rule(self) -> StopRule | None:
+        """When the run ends before its last update; None where it does not."""
+        return None if self.stop is None else StopRule.parsed(self.stop, every=self.stop_every, held=self.stop_held)
 
     @property
     def first_seed(self) -> int:

@@ -36,7 +36,7 @@ class Run:
         configuration: what was run.
         folder: where it is kept.
         checkpoint: the last weights, a `.safetensors` file in it.
-        steps: updates made.
+        steps: updates made, fewer than were planned where the run was stopped early.
         train_loss: in nats, on 2048 training examples at most, spread evenly over the data, in evaluation mode and
             without random augmentation.
         train_accuracy: top-1 on the same, 0 to 1.
@@ -131,6 +131,7 @@ def _run(
             configuration.recipe,
             seed=configuration.seed,
             fork=configuration.fork,
+            stop=configuration.stop_rule,
             held_out=held_out,
             folder=folder,
             saves=saved_steps(plan, configuration),
@@ -145,7 +146,7 @@ def _run(
     return Run(
         configuration=configuration,
         folder=folder.path,
-        checkpoint=folder.checkpoint(plan.steps),
+        checkpoint=folder.checkpoint(training.plan.steps),
         reused=False,
         **result,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from weightatlas.lab.configuration import Recipe
     from weightatlas.lab.forking import Fork
     from weightatlas.lab.records import RunFolder
+    from weightatlas.lab.stopping import StopRule
     from weightatlas.result import Row
 
 Log = Callable[[Mapping[str, Any], int], None]
@@ -46,7 +47,7 @@ class Training:
     """How a run went.
 
     Attributes:
-        plan: the updates that were made.
+        plan: the updates that were made; those after an early stop are left out.
         losses: float64, (steps,): mean cross-entropy of each batch before its update, in nats, label smoothing
             included.
         seconds: spent on updates, over all resumptions; evaluation and saving left out.
@@ -66,6 +67,7 @@ def train(
     *,
     seed: int = 0,
     fork: Fork | None = None,
+    stop: StopRule | None = None,
     held_out: Feed | None = None,
     folder: RunFolder | None = None,
     saves: frozenset[int] = frozenset(),
@@ -88,6 +90,8 @@ def train(
         recipe: how to train.
         seed: fixes what training draws; torch's generator is left as it was. Model and feed have seeds of their own.
         fork: from which update on it is fixed by the fork instead; the feed is to be a forked one too.
+        stop: when to end before the last update; what is held out is scored whenever it looks. A run that goes on
+            from a checkpoint stops where it would have.
         held_out: data to score at every checkpoint that is kept, and at the end.
         folder: where the run is kept, already held; a run that lies there goes on. None keeps nothing.
         saves: after how many updates to save, so that a killed run can go on; the end is one of them.
@@ -99,8 +103,8 @@ def train(
     Raises:
         DivergedError: the loss or a weight is NaN or infinite; the last good checkpoint is kept.
         OutOfMemoryError: a batch does not fit; the message says what to lower.
-        SourceError: the plan does not fit the data or the processes, the folder's state does not fit the network, or
-            nothing more can be written there.
+        SourceError: the plan does not fit the data or the processes, the folder's state does not fit the network,
+            nothing more can be written there, or there is a rule to stop by and nothing is held out.
         ClassesError: what the network gives are no logits.
 
     Example:
@@ -116,6 +120,9 @@ def train(
     if any(stretch.size < fabric.world_size for stretch in plan.stretches):
         problem = f"a batch has fewer examples than the {fabric.world_size} processes"
         raise SourceError(feed.name, problem, "raise --batch-size, or lower --devices")
+    if stop is not None and held_out is None:
+        problem = "the run is to stop by what is held out, and nothing is"
+        raise SourceError(feed.name, problem, "give --held-out, or drop --stop")
     journal = Journal(fabric, folder, loggers, plan, progress)
     keeps = kept_steps(plan, "last", None) if keeps is None else keeps
     run = _Run(
@@ -127,6 +134,7 @@ def train(
         plan=plan,
         seed=seed,
         fork=fork,
+        stop=stop,
         folder=folder,
         keeps=keeps,
         journal=journal,
@@ -134,15 +142,18 @@ def train(
     with _own_random_state(fabric):
         first = run.resume()
         run.network.train()
-        for step in range(first, plan.steps):
+        for step in range(first, run.plan.steps):
             with broken_down(step, plan.batch(step)[1], recipe.accumulate, folder):
                 loss, learning_rate = run.update(step)
                 journal.note(step + 1, loss, learning_rate)
-            if step + 1 in keeps or step + 1 in saves or step + 1 == plan.steps:
+            ended = run.look(step + 1)
+            if ended or step + 1 in keeps or step + 1 in saves:
                 run.save(step + 1)
+            if ended:
+                break
         score = run.final_score()
     run.leave(model)
-    return Training(plan, journal.losses(), journal.seconds, score)
+    return Training(run.plan, journal.losses()[: run.plan.steps], journal.seconds, score)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -157,6 +168,7 @@ class _Run:
     plan: Plan
     seed: int
     fork: Fork | None
+    stop: StopRule | None
     folder: RunFolder | None
     keeps: frozenset[int]
     journal: Journal
@@ -164,6 +176,8 @@ class _Run:
     network: Any = field(init=False)
     trained: Any = field(init=False)
     scored: tuple[int, Score | None] = field(init=False, default=(-1, None))
+    told: int = field(init=False, default=-1)
+    looks: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
         recipe = self.recipe
@@ -230,28 +244,52 @@ class _Run:
             raise SourceError(folder.path, problem, "name another folder")
         record = folder.load(step, self.model, self.optimizer)
         self.fabric.strategy.precision.load_state_dict(record["precision"])
+        self.looks = record.get("looks", 0)
+        if self.stop is not None and self.looks >= self.stop.held:  # it was stopped, and killed before it said so
+            self.plan = replace(self.plan, steps=step)
         self.journal.rewind(step, record["seconds"])
         first_alone(self.fabric, lambda: self._forget(folder, step))  # the kill may have come before it
         return step
+
+    def look(self, step: int) -> bool:
+        """Whether the run ends here: its plan does, or the rule to stop by says so; the plan ends here then."""
+        rule = self.stop
+        if rule is not None and rule.looks(step):
+            self.journal.flush()
+            check_weights(self.model, step, self.folder)
+            score = self._score()
+            self.scored = step, score
+            self.looks = 0 if score is None else rule.count(self.looks, score)
+            first_alone(self.fabric, lambda: self._tell(step))
+            if self.looks >= rule.held:
+                self.plan = replace(self.plan, steps=step)
+            self.journal.pause()
+        return step == self.plan.steps
 
     def save(self, step: int) -> None:
         """Write a checkpoint, once for all processes, and score it where it is to be kept."""
         self.journal.flush()
         check_weights(self.model, step, self.folder)
         if self.folder is not None:
-            if step in self.keeps:
+            if step in self.keeps and self.scored[0] != step:
                 self.scored = step, self._score()
             folder = self.folder
             first_alone(self.fabric, lambda: self._write(folder, step))
         self.journal.pause()
 
     def _write(self, folder: RunFolder, step: int) -> None:
-        # The score first: a run that is killed in between goes on from before, and drops it.
-        if self.scored[0] == step and self.scored[1] is not None:
-            self.journal.write([{"step": step, **score_row(self.scored[1])}])
+        self._tell(step)  # first: a run that is killed in between goes on from before, and drops it
         record = {"seconds": self.journal.seconds, "precision": self.fabric.strategy.precision.state_dict()}
+        if self.stop is not None:
+            record["looks"] = self.looks
         folder.save(step, self.model, self.optimizer.state_dict(), record)
         self._forget(folder, step)
+
+    def _tell(self, step: int) -> None:
+        """Write the score of this step, once; in the first process."""
+        if self.scored[0] == step != self.told and self.scored[1] is not None:
+            self.told = step
+            self.journal.write([{"step": step, **score_row(self.scored[1])}])
 
     def _forget(self, folder: RunFolder, step: int) -> None:
         with folder.writing("what is left"):

@@ -14,8 +14,10 @@ from weightatlas.nn.heads import HEADS, HeadName, build_head
 from weightatlas.nn.hidden_heads import ChannelGroups, GlobalMaxHidden
 from weightatlas.nn.language_model import LanguageModel
 from weightatlas.nn.map_head import MapHead
+from weightatlas.nn.modular_addition import ModularAdditionTransformer
 from weightatlas.nn.networks import ARTICLE, SMALL, Group, SimplifiedNetwork
 from weightatlas.nn.parallel_branches import ParallelBranches
+from weightatlas.nn.perceptron import Perceptron
 from weightatlas.nn.pooling import L2Pool2d
 from weightatlas.nn.position_means import AllPositions, ColumnMeans, GlobalMean, RowAndColumnMeans, RowMeans
 from weightatlas.nn.position_weights import FullMask, PositionAttention, SpatialMasks
@@ -60,7 +62,9 @@ __all__ = [
     "L2Pool2d",
     "LanguageModel",
     "MapHead",
+    "ModularAdditionTransformer",
     "ParallelBranches",
+    "Perceptron",
     "PositionAttention",
     "ResidualNetwork",
     "RowAndColumnMeans",

@@ -1,0 +1,204 @@
+"""Follows a network as it runs, and tells of every product of activations and a matrix of weights."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack, contextmanager
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+from weightatlas.degeneracy.accumulating.products import multiplied
+from weightatlas.degeneracy.accumulating.sites import Parameters, Part, Site
+from weightatlas.errors import SourceError
+from weightatlas.evaluation.elementwise import function_name
+from weightatlas.evaluation.nonlinearities import uncovered
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from weightatlas.degeneracy.accumulating.products import Multiplied
+
+    Listener = Callable[[tuple[Part, ...], Multiplied, torch.Tensor], None]
+
+_PARAMETRISED: Final = ".parametrizations"
+_SAME: Final = "one matrix of weights is used in two ways, and what is free of one use is not free of the other"
+
+
+class Follower(TorchFunctionMode):
+    """Sees the functions that a network calls, as long as it is entered, and tells of those that multiply by weights.
+
+    Attributes:
+        sites: by layer, in the order of their first use.
+        skipped: after `finish`, why the weights of a module are at no site, by the module's path.
+    """
+
+    def __init__(self, model: nn.Module, listener: Listener) -> None:
+        """Hold the network; the listener is given the sites, the product and its output, which it may not change."""
+        super().__init__()
+        self.sites: dict[str, Site] = {}
+        self.skipped: dict[str, str] = {}
+        self._model = model
+        self._listener = listener
+        self._parameters = Parameters(model)
+        self._paths = {module: name for name, module in model.named_modules()}
+        self._running: list[nn.Module] = []
+        self._uses: dict[str, list[Site]] = {}
+        self._others: dict[str, list[str]] = {}
+
+    @contextmanager
+    def hooked(self) -> Iterator[None]:
+        """Know which module runs, while this is open; torch.compile's networks run as they are written."""
+        with ExitStack() as stack:
+            if "torch._dynamo" in sys.modules:
+                stack.enter_context(torch.compiler.set_stance("force_eager"))
+            for module in self._paths:
+                stack.callback(module.register_forward_pre_hook(self._entered).remove)
+                stack.callback(module.register_forward_hook(self._left, always_call=True).remove)
+            yield
+
+    def finish(self) -> None:
+        """Take out the sites whose parameters have other uses, and say of every module why it has none."""
+        reasons: dict[str, str] = {}
+        for name, sites in self._uses.items():
+            if self._disagree(sites):
+                reasons |= {site.layer: f"{_SAME} ({name})" for site in sites}
+            elif self._others.get(name) and not sites[0].is_derived:
+                words = ", ".join(self._others[name])
+                reasons |= {site.layer: f"{name} also enters {words}, which is not followed" for site in sites}
+        for layer in reasons:
+            self.sites.pop(layer, None)
+        self.skipped = {**self._unfollowed(), **reasons}
+
+    def __torch_function__(
+        self,
+        function: Any,  # noqa: ANN401
+        types: Any,  # noqa: ANN401
+        arguments: tuple[Any, ...] = (),
+        named: dict[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401
+        del types
+        named = named or {}
+        if function is functional.multi_head_attention_forward:
+            with self:
+                return _OPEN_ATTENTION(*arguments, **named)
+        output = function(*arguments, **named)
+        name = function_name(function)
+        found = multiplied(name, arguments, named)
+        parts = () if found is None else tuple(self._parts(found))
+        taken = (found.weight, found.bias) if found is not None and parts else ()
+        self._note(name, (*arguments, *named.values()), taken, output)
+        if found is None or not parts:
+            return output
+        for part in parts:
+            self.sites.setdefault(part.site.layer, part.site)
+            uses = self._uses.setdefault(part.site.weight, [])
+            if part.site not in uses:
+                uses.append(part.site)
+        return self._told(parts, found, output)
+
+    def _told(self, parts: tuple[Part, ...], found: Multiplied, output: torch.Tensor) -> torch.Tensor:
+        """Tell the listener; where nothing before the product has a gradient, have the product begin one."""
+        given = output
+        if torch.is_grad_enabled() and not output.requires_grad and output.is_floating_point():
+            output = output.detach().requires_grad_()
+            given = output.clone()  # what is done to it in place must not be done to the leaf
+        self._listener(parts, found, output)
+        return given
+
+    def _parts(self, found: Multiplied) -> Iterator[Part]:
+        parts = tuple(self._parameters.parts(found))
+        if parts or not self._running or self._parameters.name(found.weight) is not None:
+            yield from parts
+        else:
+            module = self._running[-1]
+            yield from self._parameters.derived(found, self._paths[module], module)
+
+    def _note(self, word: str, given: tuple[Any, ...], taken: tuple[Any, ...], output: Any) -> None:  # noqa: ANN401
+        """Note which parameters a call makes something of other than what was taken from them; views are no use."""
+        if not isinstance(output, torch.Tensor | tuple | list):
+            return
+        made = output if isinstance(output, torch.Tensor) else next(iter(output), None)
+        for tensor in _tensors(given):
+            name = self._parameters.name(tensor)
+            if name is None or any(tensor is one for one in taken):
+                continue
+            if isinstance(made, torch.Tensor) and self._parameters.name(made) != name:
+                words = self._others.setdefault(name, [])
+                if word not in words:
+                    words.append(word)
+
+    def _unfollowed(self) -> dict[str, str]:
+        """Of every module with parameters at no site, which function they enter, or that none was called."""
+        followed = {name for site in self.sites.values() for name in (site.weight, site.bias)}
+        derived = {site.layer for site in self.sites.values() if site.is_derived}
+        reasons: dict[str, str] = {}
+        for name, _ in self._model.named_parameters():
+            path, _, leaf = name.rpartition(".")
+            owner = path.partition(_PARAMETRISED)[0]
+            if name in followed or name in self._uses or owner in derived:
+                continue
+            words = self._others.get(name)
+            said = f"its {leaf} enters {', '.join(words)}, which is not followed" if words else "it was not run"
+            reasons[owner] = f"{reasons[owner]}; {said}" if owner in reasons and words else said
+        return reasons
+
+    @staticmethod
+    def _disagree(sites: list[Site]) -> bool:
+        """Whether sites of one parameter are not the same matrix, or matrices of rows that overlap in part."""
+        by_rows: dict[tuple[int, int] | None, Site] = {}
+        for site in sites:
+            known = by_rows.setdefault(site.rows, site)
+            if known.use != site.use:
+                return True
+        if len(by_rows) == 1:
+            return False
+        ordered = sorted(rows for rows in by_rows if rows is not None)
+        overlaps = any(before[1] > after[0] for before, after in zip(ordered, ordered[1:], strict=False))
+        return None in by_rows or overlaps
+
+    def _entered(self, module: nn.Module, arguments: object) -> None:
+        del arguments
+        self._running.append(module)
+
+    def _left(self, module: nn.Module, arguments: object, output: object) -> None:
+        del arguments, output
+        while self._running and self._running.pop() is not module:  # those that an error has ended
+            pass
+
+
+def followable(model: nn.Module) -> nn.Module:
+    """The network whose functions can be seen, without compilation or data parallelism around it.
+
+    Raises:
+        SourceError: it is scripted.
+    """
+    root = uncovered(model)
+    for name, module in root.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            problem = f"{name or type(model).__name__} is scripted, and nothing inside can be followed"
+            raise SourceError(type(model).__name__, problem, "give the network that it was made of")
+    return root
+
+
+def _tensors(given: tuple[Any, ...]) -> Iterator[torch.Tensor]:
+    for one in given:
+        if isinstance(one, torch.Tensor):
+            yield one
+        elif isinstance(one, tuple | list):
+            yield from (each for each in one if isinstance(each, torch.Tensor))
+
+
+def _opened(function: FunctionType) -> Callable[..., Any]:
+    """The same function without its first question, whether a mode would rather have the call: its parts are seen."""
+    world = {**function.__globals__, "has_torch_function": lambda _: False}
+    opened = FunctionType(function.__code__, world, function.__name__, function.__defaults__, function.__closure__)
+    opened.__kwdefaults__ = function.__kwdefaults__
+    return opened
+
+
+_OPEN_ATTENTION: Final = _opened(functional.multi_head_attention_forward)

@@ -1,0 +1,136 @@
+"""Directions of a network's parameters that are claimed to be free: as vectors, all of them or combined at random."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from weightatlas.degeneracy.ranking.parameter_map import ParameterMap
+
+Source = Literal["activations", "gradients", "conditional"]
+SOURCES: tuple[Source, ...] = ("activations", "gradients", "conditional")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LayerFreedom:
+    r"""The free directions of one layer's weights W, (groups, units, width), a bias being W's last column.
+
+    With \(\partial f_k / \partial W = \sum_t b_{k,t} \phi_t^T\) over positions t, activations \(\phi\) and gradients
+    b, every \(u v^T\) is free along which all \(v \cdot \phi_t\) are 0 (**activations**, any u), or all
+    \(u \cdot b_{k,t}\) are (**gradients**, any v), and so is \(e_i v^T\) where \(v \cdot \phi_t = 0\) wherever
+    \(b_{k,t,i} \ne 0\) (**conditional**).
+
+    Attributes:
+        layer: module path.
+        index: int64 (groups, units, width), where each weight stands among all parameters, flattened and joined.
+        inputs: for each group, orthonormal columns (width, any number): what no activation has a part along.
+        outputs: the same of gradients, (units, any number).
+        conditional: for each unit of all groups in order, (width, any number); None where that was not measured.
+    """
+
+    layer: str
+    index: torch.Tensor
+    inputs: tuple[torch.Tensor, ...]
+    outputs: tuple[torch.Tensor, ...]
+    conditional: tuple[torch.Tensor, ...] | None = None
+
+    @property
+    def size(self) -> int:
+        """Trained numbers in the layer."""
+        return self.index.numel()
+
+    def count(self, source: Source) -> int | None:
+        """Directions of one kind, which are independent of each other; None where it was not measured."""
+        _, units, width = self.index.shape
+        if source == "activations":
+            return sum(units * found.shape[1] for found in self.inputs)
+        if source == "gradients":
+            return sum(width * found.shape[1] for found in self.outputs)
+        return None if self.conditional is None else sum(found.shape[1] for found in self.conditional)
+
+    @property
+    def closed(self) -> int:
+        r"""Activations and gradients together: units x width - rank G rank K, of every group."""
+        _, units, width = self.index.shape
+        pairs = zip(self.inputs, self.outputs, strict=True)
+        return sum(units * width - (width - v.shape[1]) * (units - u.shape[1]) for v, u in pairs)
+
+    def vectors(self, source: Source, parameters: int) -> Iterator[torch.Tensor]:
+        """Give the directions of one kind as rows (any number, parameters), a unit's or a column's at a time."""
+        groups, units, width = self.index.shape
+        if source == "gradients":
+            for group, found in enumerate(self.outputs):
+                for column in range(width if found.shape[1] else 0):
+                    yield _placed(found.mT, self.index[group, :, column], parameters)
+            return
+        for unit in range(groups * units):
+            given = self.inputs[unit // units] if source == "activations" else (self.conditional or ())[unit]
+            if given.shape[1]:
+                yield _placed(given.mT, self.index[unit // units, unit % units], parameters)
+
+    def combined(self, source: Source, generator: torch.Generator) -> torch.Tensor | None:
+        """One random combination of all directions of a kind, (groups, units, width), of length 1; None of none."""
+        if not self.count(source):
+            return None
+        groups, units, width = self.index.shape
+        found = self.inputs[0].new_zeros(groups, units, width)
+
+        def random(*shape: int) -> torch.Tensor:
+            return torch.randn(*shape, generator=generator, dtype=torch.float64).to(found)
+
+        for group in range(groups):
+            if source == "activations":
+                vectors = self.inputs[group]
+                found[group] = random(units, vectors.shape[1]) @ vectors.mT
+            elif source == "gradients":
+                vectors = self.outputs[group]
+                found[group] = vectors @ random(vectors.shape[1], width)
+            else:
+                own = (self.conditional or ())[group * units : (group + 1) * units]
+                found[group] = torch.stack([vectors @ random(vectors.shape[1]) for vectors in own])
+        return found / found.norm()
+
+    def beyond(self, matrices: torch.Tensor) -> torch.Tensor:
+        """What activations and gradients do not free of some directions (any number, groups, units, width).
+
+        That is each matrix without its part along the null directions of either side.
+        """
+        found = matrices.clone()
+        for group, (inputs, outputs) in enumerate(zip(self.inputs, self.outputs, strict=True)):
+            part = found[:, group]
+            part -= (part @ inputs) @ inputs.mT
+            part -= outputs @ (outputs.mT @ part)
+        return found
+
+    def conditional_beyond(self) -> torch.Tensor:
+        """The conditional directions that `beyond` leaves something of, in part, (any number, groups, units, width)."""
+        groups, units, width = self.index.shape
+        own = self.inputs[0].new_zeros(0, groups, units, width)
+        if self.conditional is None:
+            return own
+        parts = [own]
+        for unit, vectors in enumerate(self.conditional):
+            inputs = self.inputs[unit // units]
+            more = vectors.shape[1] - inputs.shape[1]
+            if more <= 0:
+                continue
+            rest = vectors - inputs @ (inputs.mT @ vectors)
+            left = torch.linalg.svd(rest, full_matrices=False).U[:, :more]
+            placed = own.new_zeros(more, groups, units, width)
+            placed[:, unit // units, unit % units] = left.mT
+            parts.append(placed)
+        return self.beyond(torch.cat(parts))
+
+
+
+
+def _placed(rows: torch.Tensor, columns: torch.Tensor, parameters: int) -> torch.Tensor:
+    found = rows.new_zeros(len(rows), parameters)
+    found[:, columns] = rows
+    return found

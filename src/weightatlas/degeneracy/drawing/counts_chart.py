@@ -1,0 +1,131 @@
+"""Free directions of a network, by what frees them, and of every layer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import altair as alt
+
+from weightatlas import palette
+from weightatlas.degeneracy.tables import UNEXPLAINED
+from weightatlas.drawing.axes import axis_names, depth_axis, inline
+
+if TYPE_CHECKING:
+    from weightatlas.degeneracy.survey import Degeneracy
+
+AnyChart = alt.LayerChart | alt.FacetChart
+"""What Altair calls layers, whatever they become."""
+
+ROW: Final = 24
+HEIGHT: Final = 240
+WORDS: Final = {
+    "activations": "dependent activations",
+    "gradients": "dependent gradients",
+    "synchronised": "synchronised ReLUs",
+    "rescalings": "of these, rescalings of one unit",
+    "conditional": "activations where a unit is live",
+    "heads": "bases inside attention heads",
+    "union": "all of these together",
+    "exact": "all that are free",
+    UNEXPLAINED: "free, and not explained",
+}
+"""Sources as the charts call them, in the order of their bars."""
+
+TOTALS: Final = ("union", "exact", UNEXPLAINED)
+KINDS: Final = ("activations", "gradients", "synchronised", "conditional", "heads")
+"""Sources that the chart of layers marks; kinds overlap, so they are dots and no stack."""
+
+
+def counts_chart(survey: Degeneracy) -> AnyChart:
+    """A bar a source, of the whole network; the kinds overlap, `all of these together` is the rank of their union."""
+    rows = whole_rows(survey)
+    base = inline(rows).encode(
+        y=alt.Y("words:N", sort=[row["words"] for row in rows], title=None, axis=alt.Axis(labelLimit=260, ticks=False)),
+        x=alt.X("directions:Q", title="directions of the weights that change no output", axis=alt.Axis(tickCount=6)),
+    )
+    tooltip = ["words:N", alt.Tooltip("directions:Q", format=","), alt.Tooltip("share:Q", format=".2%")]
+    bars = base.mark_bar(stroke=None, height={"band": 0.68}).encode(
+        color=alt.condition("datum.total", alt.value(palette.ACCENT), alt.value(palette.GREY)), tooltip=tooltip
+    )
+    labels = base.mark_text(align="left", dx=5, color=palette.INK, fontSize=11).encode(
+        text=alt.Text("directions:Q", format=",")
+    )
+    layers: list[alt.Chart] = [bars, labels]
+    estimates = [row for row in rows if row["low"] is not None]
+    if estimates:
+        layers.append(
+            inline(estimates)
+            .mark_rule(color=palette.INK, strokeWidth=1.2)
+            .encode(y=alt.Y("words:N", sort=[row["words"] for row in rows]), x="low:Q", x2="high:Q")
+        )
+    chart: AnyChart = alt.layer(*layers).properties(width="container", height=ROW * max(len(rows), 2))
+    return chart
+
+
+def whole_rows(survey: Degeneracy) -> list[dict[str, Any]]:
+    """A row a source that was counted in the whole network."""
+    found = {row["source"]: row for row in survey.rows("counts") if row["layer"] is None}
+    return [
+        {
+            "words": words,
+            "source": source,
+            "total": source in TOTALS,
+            **{key: found[source][key] for key in ("directions", "share", "low", "high")},
+        }
+        for source, words in WORDS.items()
+        if source in found and found[source]["directions"] is not None
+    ]
+
+
+def layers_chart(survey: Degeneracy) -> AnyChart:
+    """A bar a layer: the share of its directions that is free; a dot for each kind, a tick for all there is."""
+    rows = share_rows(survey)
+    layers = len({row["layer"] for row in rows})
+    x = depth_axis(layers)
+    wide = max(2.0, min(18.0, 420.0 / max(layers, 1)))
+    y = alt.Y("share:Q", title="free directions, of the layer's weights", axis=alt.Axis(format="%"))
+    tooltip = ["layer:N", "words:N", alt.Tooltip("directions:Q", format=","), alt.Tooltip("share:Q", format=".2%")]
+    bars = [row for row in rows if row["source"] == "union"]
+    dots = [row for row in rows if row["source"] in KINDS]
+    ticks = [row for row in rows if row["source"] == "exact"]
+    kinds = [WORDS[kind] for kind in KINDS if any(row["source"] == kind for row in dots)]
+    colours = [palette.CATEGORIES[1 + place] for place, kind in enumerate(KINDS) if WORDS[kind] in kinds]
+    drawn: list[alt.Chart] = [
+        inline(bars).mark_bar(size=wide, stroke=None, color=palette.NULL).encode(x=x, y=y, tooltip=tooltip),
+        inline(dots)
+        .mark_point(filled=True, size=36, opacity=0.9)
+        .encode(
+            x=x,
+            y=y,
+            color=alt.Color(
+                "words:N", title=None, scale=alt.Scale(domain=kinds, range=colours), legend=alt.Legend(orient="top")
+            ),
+            tooltip=tooltip,
+        ),
+    ]
+    if ticks:
+        mark = inline(ticks).mark_tick(color=palette.INK, thickness=1.6, size=wide + 6)
+        drawn.append(mark.encode(x=x, y=y, tooltip=tooltip))
+    chart: AnyChart = alt.layer(*drawn).properties(width="container", height=HEIGHT)
+    return chart
+
+
+def share_rows(survey: Degeneracy) -> list[dict[str, Any]]:
+    """A row a layer and source, in the network's order."""
+    rows = [row for row in survey.rows("counts") if row["layer"] is not None and row["skipped"] is None]
+    layers = list(dict.fromkeys(row["layer"] for row in rows))
+    labels = dict(zip(layers, axis_names(layers), strict=True))
+    depths = {layer: depth for depth, layer in enumerate(layers, start=1)}
+    return [
+        {
+            "layer": row["layer"],
+            "label": labels[row["layer"]],
+            "depth": depths[row["layer"]],
+            "source": row["source"],
+            "words": WORDS[row["source"]],
+            "directions": row["directions"],
+            "share": row["share"],
+        }
+        for row in rows
+        if row["directions"] is not None and row["share"] is not None
+    ]

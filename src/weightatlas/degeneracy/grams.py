@@ -1,0 +1,161 @@
+"""Gram matrices of what every layer of a network is given and of what its outputs are worth, streamed over data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from weightatlas.degeneracy.accumulating.passes import BATCH, Passes
+from weightatlas.degeneracy.accumulating.rounding import rounding
+from weightatlas.degeneracy.accumulating.sums import GramSum, Precision, TriangleSum
+from weightatlas.degeneracy.accumulating.unfolding import activation_columns, gradient_columns, positions_of
+from weightatlas.degeneracy.layer_gram import LayerGram
+from weightatlas.degeneracy.spectra import Factor, Suspects, gram_noise
+from weightatlas.errors import NotFiniteError, SourceError
+from weightatlas.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from torch import nn
+
+    from weightatlas.degeneracy.accumulating.products import Multiplied
+    from weightatlas.degeneracy.accumulating.sites import Part, Site
+    from weightatlas.degeneracy.accumulating.unfolding import Form
+    from weightatlas.evaluation.batches import Batch
+
+WIDEST = 16_384
+"""The widest Gram matrix that is kept without being asked for: 2 GiB."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LayerGrams:
+    """The Gram matrices of a network's layers on some data.
+
+    Attributes:
+        layers: in the order of their first use.
+        examples: n.
+        outputs: numbers that the network gives of an example.
+        probes: random combinations of outputs that the gradients are of; None: of every output.
+        skipped: why the weights of other modules are in none, by the module's path.
+    """
+
+    layers: tuple[LayerGram, ...]
+    examples: int
+    outputs: int
+    probes: int | None
+    skipped: Mapping[str, str]
+
+    def __getitem__(self, layer: str) -> LayerGram:
+        """The layer of this name.
+
+        Raises:
+            KeyError: there is none.
+        """
+        for one in self.layers:
+            if one.layer == layer:
+                return one
+        raise KeyError(layer)
+
+
+def layer_grams(
+    model: nn.Module,
+    data: Iterable[Batch],
+    *,
+    layers: Collection[str] | None = None,
+    examples: int | None = None,
+    precision: Precision = "float64",
+    gradients: bool = True,
+    probes: int | None = None,
+    dtype: torch.dtype | None = None,
+    widest: int = WIDEST,
+    batch_size: int = BATCH,
+    seed: int = 0,
+    device: torch.device | str | None = None,
+    progress: Progress = silent,
+) -> LayerGrams:
+    r"""Sum the Gram matrices of activations and of gradients at every matrix of weights of a network.
+
+    `LayerGram` has the definition. Any amount of data is gone through in the memory of the sums and of the graph of
+    `batch_size` examples. Where a matrix has eigenvalues that it cannot tell from 0, the data are gone through once
+    more, along these directions only and without squaring: so null vectors are right to 7e-11 of the largest singular
+    value, where those of a Gram matrix alone are to 1e-8.
+
+    Followed is what the network multiplies by, whichever module does it: linear layers, convolutions and transposed
+    convolutions of 1 to 3 axes with groups, strides, dilation and any padding, transformers' `Conv1D`, the projections
+    of `nn.MultiheadAttention` (each as a layer of its own), matrices that are multiplied from the right, embeddings;
+    subclasses, parametrised ones, and several calls of one module, which add up. A norm's scale is no such matrix.
+
+    The network runs in evaluation mode, is put back into its own, and is not changed.
+
+    Args:
+        model: inputs to a tensor, or to an object or mapping with logits.
+        data: pairs of inputs and targets, the same in every pass; targets are not looked at.
+        layers: names of these, or of modules that contain them; None is all.
+        examples: of the data, the first ones; None is all.
+        precision: of the sums, as `GramSum` says: "compensated" takes half the time of a product in float64, and tells
+            singular values from 0 only above 2e-3 of the largest.
+        gradients: whether K is wanted; it takes one pass back for each output.
+        probes: so many combinations of outputs with random signs, drawn for every example, in place of each output. K
+            is then right in the mean. Null vectors are those of the combinations: with fewer positions than units they
+            may be too many.
+        dtype: the network is run in this type, as a copy of its own; None is its own. In float32 what layers are given
+            carries rounding, and singular values below that are noise: it is measured on the first examples against a
+            copy in float64, and no rank counts what is below.
+        widest: layers of more activations or outputs than this are skipped.
+        batch_size: examples at a time.
+        seed: of probes, and of layers that draw.
+        device: where it runs; None is where the network is.
+        progress: told of examples.
+
+    Raises:
+        SourceError: a layer is not there; the network cannot be followed, takes no such inputs or gives no tensor; a
+            second pass gives other data.
+        NotFiniteError: what goes into a layer, or a gradient, is NaN or infinite.
+        ValueError: there are no examples, or a number is below 1.
+
+    **Source:** Bushnaq et al., "Using Degeneracy in the Loss Landscape for Mechanistic Interpretability"
+    (arXiv 2405.10927), which defines the degeneracies and names no algorithm; the second pass is ours.
+
+    Example:
+        >>> model = torch.nn.Linear(3, 2, bias=False)
+        >>> inputs = torch.tensor([[1.0, 0.0, 2.0], [0.0, 1.0, 2.0]])
+        >>> found = layer_grams(model, [(inputs, torch.zeros(2))]).layers[0]
+        >>> found.activation_ranks(), found.gradient_ranks(), found.rank()
+        ((2,), (2,), 4)
+        >>> bool(abs(inputs.double().numpy() @ found.free_inputs()[0]).max() < 1e-12)
+        True
+    """
+    passes = Passes(
+        model,
+        data,
+        examples=examples,
+        probes=probes,
+        dtype=dtype,
+        seed=seed,
+        batch_size=batch_size,
+        device=device,
+    )
+    asked = None if layers is None else tuple(layers)
+    sums = _Sums(passes, precision, gradients=gradients, widest=widest, asked=asked)
+    passes.run(
+        sums.add_activations, sums.add_gradients if gradients else None, progress=progress, label="Gram matrices",
+        wants=sums.wants,
+    )
+    skipped = {**passes.skipped, **sums.too_wide}
+    sites = {name: site for name, site in sums.sites.items() if name not in skipped}
+    _check_asked(model, asked, (*sites, *skipped))
+    sums.check(sites)
+    looks = _SecondLook(sums, sites) if precision == "float64" else None
+    if looks is not None and looks.is_needed:
+        passes.run(
+            looks.add_activations,
+            looks.add_gradients if looks.needs_gradients else None,
+            progress=progress,
+            label="null vectors",
+            wants=looks.wants,
+        )
+    ...

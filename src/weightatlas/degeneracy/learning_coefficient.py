@@ -1,0 +1,328 @@
+"""The local learning coefficient: how fast the volume of low loss around a trained network shrinks."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, get_args
+
+import numpy as np
+
+from weightatlas.data.seeds import derived_seed
+from weightatlas.degeneracy.sampling import diagnostics, flags
+from weightatlas.degeneracy.sampling.chain import Chain, Sampler
+from weightatlas.degeneracy.sampling.posterior import LocalPosterior
+from weightatlas.degeneracy.sampling.step_size import Trial, default_burn_in, pilot
+from weightatlas.evaluation.mean_loss import Loss, classification_loss
+from weightatlas.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import numpy.typing as npt
+    import torch
+    from torch import nn
+
+    from weightatlas.evaluation.batches import Batch
+
+    Array = npt.NDArray[np.float64]
+
+ACCURACY: Final = 0.05
+"""Share of the estimate that the length of steps may be wrong by: half of what known coefficients are asked to."""
+LOCALIZATION: Final = 100.0
+"""The prior's precision: a standard deviation of 0.1 for each weight, about the size of a trained one."""
+BATCH: Final = 256
+"""Examples that a step's gradient is estimated from."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LearningCoefficient:
+    """An estimate of the local learning coefficient, and what it rests on.
+
+    Attributes:
+        estimate: mean over chains; may be negative, and is NaN where no chain stayed finite.
+        standard_error: of the estimate, by how chains differ or by their effective draws, whichever is more.
+        low: lower end of the 95 % interval, of sampling alone.
+        high: upper end.
+        chains: float64 (chains,), an estimate of each; NaN where it left the finite numbers.
+        traces: float64 (chains, draws), the loss at every draw, burn-in left out, as an estimate of that on all data.
+        burn_in_traces: float64 (chains, records), the same of the steps that were left out.
+        initial_loss: at the network's own weights, on all data.
+        burn_in: steps of each chain that were left out.
+        thinning: steps between draws.
+        nbeta: inverse temperature.
+        localization: the prior's precision.
+        step_size: of the chains.
+        sampler: "sgld" or "rmsprop-sgld".
+        batch_size: examples that a step's gradient is of.
+        examples: n.
+        parameters: numbers that moved.
+        split_rhat: 1 where chains agree; NaN with fewer than 4 draws.
+        effective_draws: as how many independent draws all are good.
+        drift: of the loss from the first third of the draws to the last, in standard errors.
+        step_error: what the length of steps adds to the estimate: exactly that of a quadratic loss, at most that of a
+            flatter one.
+        pilot: the steps that were tried; none where the step was given.
+        bracket: that the Hessian's rank gives, as the caller had it.
+        flags: what speaks against the estimate, a sentence each; none where nothing does.
+    """
+
+    estimate: float
+    standard_error: float
+    low: float
+    high: float
+    chains: Array
+    traces: Array
+    burn_in_traces: Array
+    initial_loss: float
+    burn_in: int
+    thinning: int
+    nbeta: float
+    localization: float
+    step_size: float
+    sampler: Sampler
+    batch_size: int
+    examples: int
+    parameters: int
+    split_rhat: float
+    effective_draws: float
+    drift: float
+    step_error: float
+    pilot: tuple[Trial, ...]
+    bracket: tuple[float, float] | None
+    flags: tuple[str, ...]
+
+
+def learning_coefficient(
+    model: nn.Module,
+    data: Iterable[Batch],
+    *,
+    loss: Loss = classification_loss,
+    chains: int = 4,
+    draws: int = 200,
+    burn_in: int | None = None,
+    thinning: int | None = None,
+    step_size: float | None = None,
+    accuracy: float = ACCURACY,
+    localization: float = LOCALIZATION,
+    nbeta: float | None = None,
+    batch_size: int | None = BATCH,
+    sampler: Sampler = "sgld",
+    bracket: tuple[float, float] | None = None,
+    examples: int | None = None,
+    seed: int = 0,
+    device: torch.device | str | None = None,
+    progress: Progress = silent,
+) -> LearningCoefficient:
+    r"""Estimate the local learning coefficient of a trained network by sampling weights around it.
+
+    \(\hat\lambda = n\beta\, (E[L(w)] - L(w^*))\), w drawn from
+    \(p(w) \propto \exp(-n\beta L(w) - \frac{\gamma}{2} |w - w^*|^2)\), L the mean loss over n examples. The volume of
+    \(\{L < L(w^*) + \varepsilon\}\) near w* goes as \(\varepsilon^\lambda |\ln \varepsilon|^{m - 1}\): half the number
+    of parameters where the minimum is a regular one, less where directions are free.
+
+    **Temperature.** \(n\beta = n / \ln n\) with n the number of examples in all of the data. devinterp takes the size
+    of a batch. An estimate is at its temperature: where the multiplicity m is above 1, it lies below \(\lambda\) by
+    about \((m - 1) / \ln n\beta\), which falls very slowly. Two temperatures tell; see `asymptotic_coefficient`.
+
+    **Chains** begin at the network's own weights, in evaluation mode, each with generators of its own. Burn-in is left
+    out (devinterp 2 averages over it), the loss where they begin is that on all data (there of 32 batches), and every
+    draw's loss is that of its batch less the same batch's at w*, which takes the noise of batches away from the mean.
+
+    **Steps.** Without `step_size`, trial chains find the largest step whose own error is at most `accuracy` of the
+    estimate; see `pilot` in the result. That error is known without a Hessian: a stationary chain of steps
+    \(\epsilon\) along gradients g is too hot by \(\frac{\epsilon}{4} E|g|^2\), of which a quadratic loss has half in
+    the estimate. Burn-in is 3 e-folding times of a direction that only the prior holds, \(6 / (\epsilon \gamma)\), but
+    at most 2,000 steps; by default draws are spread over as many steps again. Whether that was long enough is
+    measured, not assumed.
+
+    **Flags.** A negative estimate, chains that disagree (split R-hat > 1.1), a loss that still drifts, few effective
+    draws, steps that are too long, chains that left the finite numbers, an estimate outside the bracket: each is a
+    sentence in `flags`. Nothing is clipped.
+
+    Args:
+        model: a network at a minimum of the loss; parameters that require no gradient stay where they are.
+        data: pairs of inputs and targets.
+        loss: of what the network gives and the targets: mean negative log-likelihood, in nats.
+        chains: how many.
+        draws: of each chain, after burn-in.
+        burn_in: steps that are left out; None as above.
+        thinning: steps between draws; None as above.
+        step_size: \(\epsilon\); None is found by trials.
+        accuracy: share of the estimate that the length of steps may be wrong by, where it is found.
+        localization: \(\gamma\), precision of the prior around w*. Larger is more local, and pulls the estimate down
+            where it is not small against \(n\beta\) times the curvature.
+        nbeta: \(n\beta\); None is n / ln n.
+        batch_size: examples a step; None is all.
+        sampler: "sgld", or "rmsprop-sgld", whose steps are shorter where gradients are large; its estimate is biased
+            as long as the scales move.
+        bracket: lower and upper bound of the coefficient, as `hessian_bracket` gives them.
+        examples: how many of the data at most, the first ones; None is all.
+        seed: of batches and noise.
+        device: where to run, on a copy; None is where the network is.
+        progress: called after every chain.
+
+    Returns:
+        The estimate, its error, traces, diagnostics and flags.
+
+    Raises:
+        MissingDependencyError: devinterp is not installed.
+        SourceError: the examples differ in shape, or are fewer than 3 without `nbeta`.
+        ValueError: an option is out of range, the data are empty, or no parameter requires a gradient.
+        NotFiniteError: the loss is not finite where chains begin.
+
+    **Source:** Lau and others, *The Local Learning Coefficient* (2023), eq. 14; Watanabe, *Algebraic Geometry and
+    Statistical Learning Theory* (2009). Samplers are devinterp's; the choice of step and its error are ours.
+
+    Example:
+        >>> import torch
+        >>> bowl = torch.nn.Linear(4, 1, bias=False)
+        >>> energy = lambda output, _: bowl_energy(output)
+        >>> bowl_energy = lambda output: output.square().sum() / 2
+        >>> with torch.no_grad(): _ = bowl.weight.zero_()
+        >>> rows = [(torch.eye(4), torch.zeros(4))]  # the loss |w|^2 / 2 has the coefficient 4 / 2
+        >>> found = learning_coefficient(bowl, rows, loss=energy, nbeta=1000.0, localization=1.0)
+        >>> abs(found.estimate - 2) < 0.2, found.flags
+        (True, ())
+    """
+    _check(chains, draws, burn_in, thinning, step_size, accuracy, localization, nbeta, batch_size, sampler)
+    network = model if device is None else copy.deepcopy(model).to(device)
+    posterior = LocalPosterior(
+        network,
+        data,
+        loss=loss,
+        nbeta=nbeta,
+        localization=localization,
+        batch_size=batch_size,
+        examples=examples,
+        seed=seed,
+    )
+    with posterior.mean_loss.ready():
+        posterior.begin()
+        trials: tuple[Trial, ...] = ()
+        if step_size is None:
+            trials = pilot(
+                posterior, sampler=sampler, accuracy=accuracy, burn_in=burn_in, seed=derived_seed(seed, chains)
+            )
+        step = trials[-1].step_size if step_size is None else step_size
+        left_out = default_burn_in(localization, step, sampler) if burn_in is None else burn_in
+        every = max(1, math.ceil(left_out / draws)) if thinning is None else thinning
+        burned, losses, heats = [], [], []
+        for number in range(chains):
+            chain = Chain(posterior, sampler=sampler, step_size=step, seed=derived_seed(seed, number))
+            burned.append(chain.run(left_out, every=max(1, min(every, left_out))).losses)
+            records = chain.run(draws * every, every=every)
+            losses.append(records.losses)
+            heats.append(records.heats)
+            progress(number + 1, chains, f"chain {number}")
+    return _result(
+        posterior,
+        np.array(burned),
+        np.array(losses),
+        np.array(heats),
+        accuracy=accuracy,
+        bracket=bracket,
+        burn_in=left_out,
+        thinning=every,
+        step_size=step,
+        sampler=sampler,
+        trials=trials,
+    )
+
+
+def _result(
+    posterior: LocalPosterior,
+    burned: Array,
+    losses: Array,
+    heats: Array,
+    *,
+    accuracy: float,
+    bracket: tuple[float, float] | None,
+    burn_in: int,
+    thinning: int,
+    step_size: float,
+    sampler: Sampler,
+    trials: tuple[Trial, ...],
+) -> LearningCoefficient:
+    """Estimates of the chains that stayed finite, and what is to be said of them."""
+    excess = posterior.nbeta * (losses - posterior.initial_loss)
+    each = excess.mean(axis=1)
+    kept = excess[np.isfinite(each)]
+    estimate = error = width = rhat = worth = moved = shift = step_error = math.nan
+    if len(kept):
+        estimate = float(kept.mean())
+        error, rhat = diagnostics.standard_error(kept), diagnostics.split_rhat(kept)
+        worth, moved = diagnostics.effective_draws(kept), diagnostics.drift(kept)
+        width = diagnostics.half_width(error, len(kept), worth)
+        third = kept.shape[1] // 3
+        shift = float(kept[:, -third:].mean() - kept[:, :third].mean()) if third else 0.0
+        step_error = float(heats[np.isfinite(each)].mean())
+    low, high = estimate - width, estimate + width
+    share = step_error / abs(estimate) if estimate else 0.0
+    return LearningCoefficient(
+        estimate=estimate,
+        standard_error=error,
+        low=low,
+        high=high,
+        chains=each,
+        traces=losses,
+        burn_in_traces=burned,
+        initial_loss=posterior.initial_loss,
+        burn_in=burn_in,
+        thinning=thinning,
+        nbeta=posterior.nbeta,
+        localization=posterior.localization,
+        step_size=step_size,
+        sampler=sampler,
+        batch_size=posterior.batch_size,
+        examples=posterior.examples,
+        parameters=posterior.parameters,
+        split_rhat=rhat,
+        effective_draws=worth,
+        drift=moved,
+        step_error=step_error,
+        pilot=trials,
+        bracket=bracket,
+        flags=(
+            *flags.not_finite(each),
+            *flags.below_zero(estimate),
+            *flags.unstable(rhat=rhat, worth=worth, moved=moved, shift=shift),
+            *flags.step_too_long(share, accuracy),
+            *flags.outside(estimate, low, high, bracket),
+        ),
+    )
+
+
+def _check(
+    chains: int,
+    draws: int,
+    burn_in: int | None,
+    thinning: int | None,
+    step_size: float | None,
+    accuracy: float,
+    localization: float,
+    nbeta: float | None,
+    batch_size: int | None,
+    sampler: str,
+) -> None:
+    """Refuse options that make no chain.
+
+    Raises:
+        ValueError: one of them is out of range.
+    """
+    least = {"chains": (chains, 1), "draws": (draws, 1), "burn_in": (burn_in, 0), "thinning": (thinning, 1)}
+    for name, (count, lowest) in {**least, "batch_size": (batch_size, 1)}.items():
+        if count is not None and count < lowest:
+            message = f"{name} must be {lowest} or more, not {count}"
+            raise ValueError(message)
+    for name, figure in {"step_size": step_size, "accuracy": accuracy, "nbeta": nbeta}.items():
+        if figure is not None and not (math.isfinite(figure) and figure > 0):
+            message = f"{name} must be finite and above 0, not {figure}"
+            raise ValueError(message)
+    if not (math.isfinite(localization) and localization >= 0):
+        message = f"localization must be finite and not negative, not {localization}"
+        raise ValueError(message)
+    if sampler not in get_args(Sampler):
+        message = f"sampler must be one of {', '.join(get_args(Sampler))}, not {sampler!r}"
+        raise ValueError(message)

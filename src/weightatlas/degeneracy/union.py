@@ -1,0 +1,117 @@
+"""How many independent directions all kinds of free directions have together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import torch
+from scipy import sparse
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from weightatlas.degeneracy.directions import LayerFreedom
+    from weightatlas.degeneracy.ranking.parameter_map import ParameterMap
+
+SEPARATION: Final = 1e-5
+"""A direction of length 1 counts where more than that share of it is new; else it may be rounding of the others."""
+
+MOST: Final = 8192
+"""Directions beyond the closed form whose Gram matrix is taken apart."""
+
+HELD: Final = 2**27
+"""Numbers of directions in one layer that are held: 1 GiB."""
+
+CLOSED: Final = "closed form of activations and gradients, and the rank of all others beyond it"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Union:
+    """The rank of directions of several kinds together: never more than it is.
+
+    Attributes:
+        total: in the whole network.
+        layers: of each layer's own, those that move nothing else.
+        kind: how it was found, and what it leaves out.
+    """
+
+    total: int
+    layers: tuple[int, ...]
+    kind: str
+
+
+def sparse_rows(directions: Sequence[Mapping[str, torch.Tensor]], network: ParameterMap) -> sparse.csr_array:
+    """Directions as rows of length 1 over all parameters, float64; what is 0 throughout is left out."""
+    starts = {name: place.start for name, place in network.columns().items()}
+    columns, values, ends = [], [], [0]
+    for direction in directions:
+        found = [(starts[name], tensor.detach().double().cpu().flatten().numpy()) for name, tensor in direction.items()]
+        length = float(np.sqrt(sum(float(part @ part) for _, part in found)))
+        if not length > 0:
+            continue
+        for start, part in found:
+            kept = np.flatnonzero(part)
+            columns.append(start + kept)
+            values.append(part[kept] / length)
+        ends.append(ends[-1] + sum(np.count_nonzero(part) for _, part in found))
+    joined = (np.concatenate(parts) if parts else np.zeros(0) for parts in (values, columns))
+    return sparse.csr_array((*joined, np.array(ends)), shape=(len(ends) - 1, network.size))
+
+
+def rank_of_rows(rows: sparse.csr_array) -> int:
+    """How many of some directions of length 1 are independent.
+
+    Example:
+        >>> rank_of_rows(sparse.csr_array(np.array([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]])))
+        2
+    """
+    return _rank((rows @ rows.T).toarray()) if rows.shape[0] else 0
+
+
+def union_rank(freedoms: Sequence[LayerFreedom], others: sparse.csr_array) -> Union:
+    r"""Count the directions that all kinds free together.
+
+    Layers share no weight, so that what one layer's activations and gradients free adds up over layers, in closed form
+    units x width - rank G rank K. Of the conditional directions and of those that move several layers the part beyond
+    that is taken, by projection within each layer, and the rank of these parts added: their singular values above
+    `SEPARATION`, from their Gram matrix. What differs from the others by less is not counted.
+
+    Args:
+        freedoms: of layers, no number in two of them.
+        others: rows of length 1 over all parameters: of synchronised units, of heads.
+    """
+    closed = [freedom.closed for freedom in freedoms]
+    own = [freedom.conditional_beyond().flatten(1).cpu().numpy() for freedom in freedoms]
+    alone = tuple(base + _rank(rows @ rows.T) for base, rows in zip(closed, own, strict=True))
+    starts = np.cumsum([others.shape[0], *(len(rows) for rows in own)])
+    if starts[-1] > MOST:
+        return Union(sum(alone), alone, f"{CLOSED}; without {others.shape[0]} that move several layers: too many")
+    gram = np.zeros((starts[-1], starts[-1]))
+    by_column = others.tocsc()
+    covered = np.zeros(others.shape[1], dtype=bool)
+    kind = CLOSED
+    for freedom, rows, start in zip(freedoms, own, starts, strict=False):
+        index = freedom.index.flatten().cpu().numpy()
+        covered[index] = True
+        part = by_column[:, index].tocsr()
+        touching = np.flatnonzero(np.diff(part.indptr))
+        places = np.concatenate([touching, np.arange(start, start + len(rows))])
+        if not len(rows) and not freedom.closed:
+            gram[: part.shape[0], : part.shape[0]] += (part @ part.T).toarray()
+            continue
+        if len(places) * len(index) > HELD:
+            return Union(sum(alone), alone, f"{CLOSED}; without those that move several layers: {freedom.layer} is large")
+        given = torch.from_numpy(part[touching].toarray()).reshape(len(touching), *freedom.index.shape)
+        beyond = freedom.beyond(given.to(freedom.inputs[0])).flatten(1).cpu().numpy()
+        both = np.concatenate([beyond, rows])
+        gram[np.ix_(places, places)] += both @ both.T
+    rest = by_column[:, np.flatnonzero(~covered)]
+    gram[: others.shape[0], : others.shape[0]] += (rest @ rest.T).toarray()
+    return Union(sum(closed) + _rank(gram), alone, kind)
+
+
+def _rank(gram: np.ndarray) -> int:
+    """Singular values above `SEPARATION`, of rows with that Gram matrix."""
+    return int((np.linalg.eigvalsh(gram) > SEPARATION**2).sum()) if len(gram) else 0
