@@ -183,6 +183,19 @@ def _die_half_way(number: int) -> None:
     setattr(lab_records, "save_file", save)  # noqa: B010 - a name that mypy does not see exported
 
 
+def _interrupt_at(number: int) -> None:
+    """Send this process what Ctrl-C sends, when it begins its so-many-th file of tensors."""
+    real, seen = save_file, []
+
+    def save(tensors: Any, path: Path, **more: Any) -> None:  # noqa: ANN401 - handed on
+        seen.append(path)
+        if len(seen) == number:
+            os.kill(os.getpid(), signal.SIGINT)
+        real(tensors, path, **more)
+
+    setattr(lab_records, "save_file", save)  # noqa: B010 - a name that mypy does not see exported
+
+
 @pytest.mark.parametrize(("sabotage", "last"), [(_die_before, 12), (_die_after, 12), (_die_half_way, 8)])
 def test_a_kill_inside_of_saving(tmp_path: Path, sabotage: Callable[..., None], last: int) -> None:
     configuration = configured(data_in(tmp_path), recipe=Recipe(steps=6, batch_size=8), keep="last", every=4)
@@ -202,12 +215,7 @@ def test_an_interruption_from_the_keyboard(tmp_path: Path) -> None:
     configuration = configured(data_in(tmp_path))
     whole = finished(configuration, tmp_path / "whole")
     folder = RunFolder(tmp_path / "interrupted")
-    process = started(configuration, folder.path)
-    deadline = time.monotonic() + PATIENCE
-    while not folder.saved():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
-    os.kill(process.pid, signal.SIGINT)
+    process = started(configuration, folder.path, _interrupt_at, 3)
     process.join(PATIENCE)
     assert process.exitcode == 1
     assert folder.result() is None

@@ -108,7 +108,7 @@ def degeneracy(
     model: Annotated[str | None, Parameter(group=NETWORK)] = None,
     layout: Annotated[Layout, Parameter(group=NETWORK)] = None,
     examples: Annotated[int, Parameter(validator=AT_LEAST_ONE, group=COUNTED)] = 512,
-    tolerance: Annotated[float | None, Parameter(validator=validators.Number(gt=0, lt=1), group=COUNTED)] = None,
+    tolerance: Annotated[float, Parameter(validator=validators.Number(gt=0, lt=1), group=COUNTED)] = 1e-9,
     exact: Annotated[Literal["auto", "yes", "no"], Parameter(group=COUNTED)] = "auto",
     at: Annotated[tuple[str, ...], Parameter(negative=(), group=STRUCTURED)] = (),
     structure_examples: Annotated[int, Parameter(validator=AT_LEAST_ONE, group=STRUCTURED)] = 2000,
@@ -137,7 +137,7 @@ def degeneracy(
             package.module:callable, a .pt2 export, or left out for a Hugging Face folder.
         examples: That directions are counted on. A network with more weights than examples times outputs has free
             directions whatever it computes; the rows say so.
-        tolerance: Share of the largest singular value below which another counts as 0; chosen by precision if left out.
+        tolerance: Share of the largest singular value up to which another counts as 0.
         exact: Count all directions that are free, also those that no kind explains; auto does where that is cheap.
         at: A point of the basis, in the order of the network, given several times: PATH is what goes into that
             module, PATH:output what comes out, output what the network gives. If left out, what goes into each fully

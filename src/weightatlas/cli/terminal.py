@@ -93,11 +93,12 @@ def terminal_table(
     """
     if not rows:
         return ""
-    several = len({row.get("source") for row in rows}) > 1
+    named = "checkpoint" if "checkpoint" in columns else "source"
+    several = len({row.get(named) for row in rows}) > 1
     visible = list(shown or [TerminalColumn(key, key.replace("_", " ")) for key in columns])
-    visible = [column for column in visible if column.key not in ("skipped", "source")]
+    visible = [column for column in visible if column.key not in ("skipped", named)]
     if several:
-        visible.append(TerminalColumn("source", "source"))
+        visible.append(TerminalColumn(named, "source"))
     measured = [row for row in rows if row.get("skipped") is None]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     forms = [column.form or form_of(column.key, measured) for column in visible]

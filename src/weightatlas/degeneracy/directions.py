@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator
 
-    from weightatlas.degeneracy.ranking.parameter_map import ParameterMap
 
 Source = Literal["activations", "gradients", "conditional"]
 SOURCES: tuple[Source, ...] = ("activations", "gradients", "conditional")
@@ -94,7 +92,8 @@ class LayerFreedom:
             else:
                 own = (self.conditional or ())[group * units : (group + 1) * units]
                 found[group] = torch.stack([vectors @ random(vectors.shape[1]) for vectors in own])
-        return found / found.norm()
+        combined: torch.Tensor = found / found.norm()
+        return combined
 
     def beyond(self, matrices: torch.Tensor) -> torch.Tensor:
         """What activations and gradients do not free of some directions (any number, groups, units, width).
@@ -126,8 +125,6 @@ class LayerFreedom:
             placed[:, unit // units, unit % units] = left.mT
             parts.append(placed)
         return self.beyond(torch.cat(parts))
-
-
 
 
 def _placed(rows: torch.Tensor, columns: torch.Tensor, parameters: int) -> torch.Tensor:

@@ -26,7 +26,8 @@ KINDS: Final = {
     "heads": "bases inside attention heads",
 }
 NAMED: Final = 3
-LEVEL: Final = 0.05
+STEADY: Final = 0.01
+"""Share of all weights by which the count may fall over the last examples and still be said to hold."""
 
 
 def degeneracy_findings(survey: Degeneracy) -> list[Finding]:
@@ -50,12 +51,10 @@ def degeneracy_findings(survey: Degeneracy) -> list[Finding]:
 
 def counts_title(found: Counts) -> str:
     """How many directions are free, or why that says little."""
-    limit = found.examples * found.outputs
+    limit = found.limit
     if found.exact is None:
-        free = found.union
-        if free is None:
-            return "The free directions of the network were not counted together"
-        return f"At least {free:,} of {found.parameters:,} directions of the weights ({_share(free, found)}) are free"
+        least = max(found.union, found.exact_low)
+        return f"At least {least:,} of {found.parameters:,} directions of the weights ({_share(least, found)}) are free"
     about = "about " if found.exact_kind == "estimate" else ""
     if found.data_limited:
         return (
@@ -76,10 +75,44 @@ def _counts_evidence(found: Counts) -> tuple[str, ...]:
     ]
     if found.gap is not None:
         said.append(f"{found.gap:,} not explained")
-    said.append(f"{found.examples:,} examples × {found.outputs:,} outputs = {found.examples * found.outputs:,}")
+    said.append(f"{found.examples:,} examples × {found.outputs:,} outputs = {found.limit:,}")
+    half = halved(found)
+    if half is not None:
+        said.append(f"on half the examples {half[1]:,}")
     if found.checked:
-        said.append(f"{found.checked:,} followed: outputs change by {found.largest_change:.0e} of their steepest")
+        said.append(f"{found.checked:,} followed: at most {short(found.largest_change)} of the steepest change")
     return tuple(said)
+
+
+def halved(found: Counts) -> tuple[int, int] | None:
+    """About half of all examples and how many directions are free on them; None where that was not measured."""
+    curve = found.curve
+    if curve is None or found.exact is None or len(curve.examples) < 2 or curve.examples[-1] != found.examples:
+        return None
+    return int(curve.examples[-2]), int(curve.nullities[-2])
+
+
+def curve_title(found: Counts) -> str:
+    """Whether more examples would show fewer free directions."""
+    if found.data_limited:
+        return "More examples would show fewer free directions"
+    half = halved(found)
+    if half is None or found.exact is None:
+        return "How many directions are free, over the number of examples"
+    examples, nullity = half
+    if nullity - found.exact > STEADY * found.parameters:
+        return f"The count still falls: {nullity:,} on {examples:,} examples, {found.exact:,} on {found.examples:,}"
+    return f"The count holds: {nullity:,} on {examples:,} examples, {found.exact:,} on {found.examples:,}"
+
+
+def short(value: float) -> str:
+    """A small figure in one digit.
+
+    Example:
+        >>> short(1e-9), short(3.2e-16)
+        ('1e-9', '3e-16')
+    """
+    return f"{value:.0e}".replace("e-0", "e-")
 
 
 def layers_title(found: Counts) -> str:
@@ -142,7 +175,7 @@ def _ablation_evidence(found: Structure) -> tuple[str, ...]:
 def modules_title(found: Structure) -> str:
     """How many modules there are, if more than chance makes."""
     modules = found.modules
-    if modules.p_value >= LEVEL or modules.count < 2:
+    if modules.count < 2:
         return "The graph of interactions falls into modules no more than chance makes it"
     return f"The directions form {counted(modules.count, 'module')} that chance does not make"
 

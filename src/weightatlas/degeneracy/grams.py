@@ -8,23 +8,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from weightatlas.degeneracy.accumulating.layer_sums import CountSum, LayerSums, SecondLook
 from weightatlas.degeneracy.accumulating.passes import BATCH, Passes
 from weightatlas.degeneracy.accumulating.rounding import rounding
-from weightatlas.degeneracy.accumulating.sums import GramSum, Precision, TriangleSum
-from weightatlas.degeneracy.accumulating.unfolding import activation_columns, gradient_columns, positions_of
 from weightatlas.degeneracy.layer_gram import LayerGram
-from weightatlas.degeneracy.spectra import Factor, Suspects, gram_noise
-from weightatlas.errors import NotFiniteError, SourceError
+from weightatlas.degeneracy.spectra import Factor, gram_noise, settled
+from weightatlas.errors import SourceError
 from weightatlas.progress import Progress, silent
+from weightatlas.wording import printable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from torch import nn
 
-    from weightatlas.degeneracy.accumulating.products import Multiplied
-    from weightatlas.degeneracy.accumulating.sites import Part, Site
-    from weightatlas.degeneracy.accumulating.unfolding import Form
+    from weightatlas.degeneracy.accumulating.sums import Precision
     from weightatlas.evaluation.batches import Batch
 
 WIDEST = 16_384
@@ -140,22 +138,71 @@ def layer_grams(
         device=device,
     )
     asked = None if layers is None else tuple(layers)
-    sums = _Sums(passes, precision, gradients=gradients, widest=widest, asked=asked)
-    passes.run(
-        sums.add_activations, sums.add_gradients if gradients else None, progress=progress, label="Gram matrices",
-        wants=sums.wants,
-    )
+    sums = LayerSums(precision=precision, widest=widest, is_asked=lambda layer: _is_asked(layer, asked))
+    back = sums.add_gradients if gradients else None
+    passes.run(sums.add_activations, back, progress=progress, label="Gram matrices", wants=sums.wants)
     skipped = {**passes.skipped, **sums.too_wide}
-    sites = {name: site for name, site in sums.sites.items() if name not in skipped}
-    _check_asked(model, asked, (*sites, *skipped))
-    sums.check(sites)
-    looks = _SecondLook(sums, sites) if precision == "float64" else None
-    if looks is not None and looks.is_needed:
-        passes.run(
-            looks.add_activations,
-            looks.add_gradients if looks.needs_gradients else None,
-            progress=progress,
-            label="null vectors",
-            wants=looks.wants,
+    names = [layer for layer in sums.sites if layer not in skipped]
+    _check_asked(model, asked, (*passes.layers, *skipped))
+    sums.check(names)
+    for layer in names:
+        if gradients and layer not in sums.gradients and layer not in passes.blind:
+            sums.add_nothing(layer, passes.device)
+    look = SecondLook(sums, names)
+    if precision == "float64" and look.is_needed:
+        back = look.add_gradients if look.needs_gradients else None
+        passes.run(look.add_activations, back, progress=progress, label="null vectors", wants=look.wants)
+    shares: tuple[Mapping[str, float], Mapping[str, float]] = ({}, {})
+    if passes.dtype != torch.float64:
+        shares = rounding(passes, wants=sums.wants, gradients=gradients)
+    floor = gram_noise(torch.float64 if precision == "float64" else torch.float32)
+    return LayerGrams(
+        tuple(_finished(layer, sums, look, passes, floor=floor, shares=shares) for layer in names),
+        passes.examples,
+        passes.outputs,
+        probes,
+        {layer: reason for layer, reason in skipped.items() if _is_asked(layer, asked)},
+    )
+
+
+def _finished(
+    layer: str,
+    sums: LayerSums,
+    look: SecondLook,
+    passes: Passes,
+    *,
+    floor: float,
+    shares: tuple[Mapping[str, float], Mapping[str, float]],
+) -> LayerGram:
+    """Divide one layer's sums, and join its spectra."""
+    total = sums.activations[layer]
+    positions = total.positions
+    activations = (total.matrix() / positions).cpu().numpy()
+    if isinstance(total, CountSum):
+        values = np.sort(np.sqrt(activations[0]))[::-1]
+        inputs: tuple[Factor, ...] = (Factor(values, np.zeros((len(values), 0)), 0.0),)
+    else:
+        inputs = settled(
+            look.inputs[layer], look.input_triangles(layer), positions, floor=floor, share=shares[0].get(layer, 0.0)
         )
-    ...
+    gradients, outputs = None, None
+    if layer in look.outputs:
+        count = passes.examples * (passes.probes or 1)
+        gradients = (sums.gradients[layer].matrix() / count).cpu().numpy()
+        outputs = settled(
+            look.outputs[layer], look.output_triangles(layer), count, floor=floor, share=shares[1].get(layer, 0.0)
+        )
+    return LayerGram(sums.sites[layer], positions, passes.examples, activations, gradients, inputs, outputs)
+
+
+def _is_asked(layer: str, asked: Collection[str] | None) -> bool:
+    return asked is None or any(layer == name or layer.startswith(f"{name}.") for name in asked)
+
+
+def _check_asked(model: nn.Module, asked: Collection[str] | None, known: Collection[str]) -> None:
+    """Refuse names that neither a layer nor a module with layers inside has."""
+    for name in asked or ():
+        if not any(_is_asked(layer, (name,)) for layer in known):
+            listed = ", ".join(known) or "none"
+            problem = f"it has no weights under {printable(name, limit=80)}"
+            raise SourceError(type(model).__name__, problem, f"it has {printable(listed, limit=300)}")

@@ -10,7 +10,6 @@ import torch
 from weightatlas.degeneracy.bases import Rotation, functional, identity, interacting, principal
 from weightatlas.degeneracy.jacobians import (
     GRADIENT,
-    Path,
     Quadrature,
     Segment,
     Sources,
@@ -20,8 +19,9 @@ from weightatlas.degeneracy.jacobians import (
 )
 from weightatlas.degeneracy.point_activations import Activations, activations
 from weightatlas.degeneracy.point_basis import PointBasis, point_basis
+from weightatlas.evaluation.copies import copied
 from weightatlas.evaluation.held_batches import HeldBatches
-from weightatlas.evaluation.points import NamedPoints, copied
+from weightatlas.evaluation.points import NamedPoints
 from weightatlas.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -108,11 +108,11 @@ def interaction_basis(
     Formulas:
 
     - "jacobian": as above; recommended.
-    - "integrated": J is the mean over the path, \(\int_0^1 \partial \hat f(\alpha f) / \partial (\alpha f) \, d\alpha\).
+    - "integrated": J is the mean over a path, \(\int_0^1 \partial \hat f(\alpha f) / \partial (\alpha f) \, d\alpha\).
       The two products hold too.
-    - "functional": of the integrated gradient of \(\sum_{it} (\hat f_{it}(f) - \hat f_{it}(\alpha f))^2\), g:
-      \(M' = \operatorname{E} g g^\top\), \(\Lambda = |\operatorname{diag}(V^\top R^+ \operatorname{E}[g f^\top] R V)|\).
-      Only \(C^\top G C = \Lambda\) holds.
+    - "functional": of g, the integrated gradient of \(\sum_{it} (\hat f_{it}(f) - \hat f_{it}(\alpha f))^2\) on the
+      path: \(M' = \operatorname{E} g g^\top\), \(\Lambda = |\operatorname{diag}(V^\top R^+ \Lambda' R V)|\) with
+      \(\Lambda' = \operatorname{E} g f^\top\). Only \(C^\top G C = \Lambda\) holds.
     - "pca": principal components, not scaled, as a baseline. "svd": the same about 0 in place of the mean.
 
     The network is copied, into double precision, and runs in evaluation mode; the one that is given stays as it is.
@@ -120,9 +120,9 @@ def interaction_basis(
     Args:
         model: any network.
         data: pairs of inputs and targets that can be gone through again; only inputs are used.
-        at: names of points, as `evaluation.points.NamedPoints` takes them, in the order of the network; all that a point
-            knows of the inputs it must know through the point before. The last one is most often "output".
-        target: take Jacobians to the "next" point in its basis (the Local Interaction Basis), or to the last one in its
+        at: names of points, as `evaluation.points.NamedPoints` takes them, in the order of the network; all that a
+            point knows of the inputs it must know through the point before. The last is most often "output".
+        target: take Jacobians to the "next" point, in its basis (the Local Interaction Basis), or to the last one
             (the "output": the global Interaction Basis).
         formula: see above.
         center: take activations about their mean; otherwise about 0. The constant is a direction by itself in both.
@@ -150,17 +150,17 @@ def interaction_basis(
         NotFiniteError: activations or derivatives are infinite or NaN.
         ValueError: an argument is none of those above, or there are no examples.
 
-    **Source:** Bushnaq and others, *The Local Interaction Basis* (2024), and *Using Degeneracy in the Loss Landscape for
-    Mechanistic Interpretability* (2024) for the global form; formulas as in their public code (ApolloResearch/rib),
+    **Source:** Bushnaq and others, *The Local Interaction Basis* (2024), and *Using Degeneracy in the Loss Landscape
+    for Mechanistic Interpretability* (2024) for the global form; formulas as in their public code (ApolloResearch/rib),
     where "functional" is called (1-alpha)^2. Its fourth one, (1-0)*alpha, is not here: its authors say that its Lambda
     is wrong. We differ in this: singular values come of orthogonal transformations, not of Gram matrices, so that the
     truncation is relative and means something below 1e-8; the constant is never mixed with features, also without
     centring; biases behind a point stay whole along the path, where rib scales them along with their folded constant;
-    the LayerNorm's variance is not set apart.
+    the variance of a layer norm is not set apart.
 
     Example:
         >>> network = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
-        >>> inputs = torch.randn(50, 3)
+        >>> inputs = torch.randn(50, 3, dtype=torch.float64)
         >>> inputs[:, 2] = inputs[:, 0] + inputs[:, 1]
         >>> basis = interaction_basis(network, [(inputs, torch.zeros(50))], ["0", "output"])
         >>> basis["0"].to_basis.shape, basis["0"].dropped

@@ -34,9 +34,6 @@ LIMIT: Final = 4096
 ROUNDING: Final = 10
 """Rounding of a singular value in units of eps sqrt(rows + columns): errors of its entries as independent ones."""
 
-PROBES: Final = 4
-"""Random combinations of all rows that a rank from combined rows is checked on."""
-
 Kind = Literal["exact", "estimate"]
 
 
@@ -127,7 +124,7 @@ def jacobian_rank(
       values of sums are within a small factor of the Jacobian's.
     - **Neither**: rows are mixed too. Each group of successive examples gives as many combinations of all its outputs,
       with normal weights, as fit `limit` in all. Their rank is a lower bound of the Jacobian's. It is the Jacobian's
-      where random combinations of *all* rows lie in their span, which would happen by chance with probability 0: then
+      where a random combination of *all* rows lies in their span, which would happen by chance with probability 0: then
       it is given, as an "estimate". Else only bounds are.
 
     **Never more than the data allow.** The rank is at most n d_out whatever the network, so the nullity is at least
@@ -278,21 +275,23 @@ def _mixed(
 
     group = -(-held.examples // limit)
     each = min(limit // -(-held.examples // group), group * width)
-    sums = ColumnSums(network.size, 2 * (limit + PROBES), seed=seed, device=network.device)
-    parts, probes = [], torch.zeros(PROBES, network.size, dtype=network.dtype, device=network.device)
+    sums = ColumnSums(network.size, 2 * (limit + 1), seed=seed, device=network.device)
+    parts = []
     for inputs, seen in pieces(held, network, each, group=group):
         size = min(group, len(inputs))
-        groups = len(inputs) // size
-        combined = weights(groups, each, size, width)
-        parts.append(sums(network.rows(inputs, combined[:, : size * width])).double())
-        probes += network.rows(inputs, weights(1, PROBES, len(inputs), width))
+        parts.append(sums(network.rows(inputs, weights(len(inputs) // size, each, size, width))).double())
         progress(seen, held.examples, "Jacobian, rows combined")
-    rows = torch.cat([*parts, sums(probes).double() / held.examples**0.5])
-    factor = torch.linalg.qr(rows.T, mode="r").R
-    values = torch.linalg.svdvals(factor[:-PROBES, :-PROBES]).cpu().numpy()
-    low = ruler.rank(torch.linalg.svdvals(factor).cpu().numpy())
+    rows = torch.cat(parts)
+    values = torch.linalg.svdvals(torch.linalg.qr(rows.T, mode="r").R).cpu().numpy()
+    low = ruler.rank(values)
     most = min(network.size, held.examples * width)
-    is_all = low in (most, ruler.rank(values))
+    is_all = low == most
+    if low < min(len(rows), most):
+        probe = torch.zeros(1, network.size, dtype=network.dtype, device=network.device)
+        for inputs, _ in held:
+            probe += network.rows(inputs, weights(1, 1, len(inputs), width))
+        all_rows = torch.cat([rows, sums(probe / held.examples**0.5).double()])
+        is_all = ruler.rank(torch.linalg.svdvals(torch.linalg.qr(all_rows.T, mode="r").R).cpu().numpy()) == low
     return JacobianRank(
         parameters=network.size,
         examples=held.examples,

@@ -136,8 +136,9 @@ class Segment:
         found = []
         for alpha, weight in self.path:
             leaf, reached = self.points.linked(inputs, self.source, alpha * values, self.target, behind=behind)
-            rows = self.points.rows(self.target, reached)
-            found.append(_Link(leaf, rows @ self.directions.to(rows), weight))
+            with torch.enable_grad():
+                rows = self.points.rows(self.target, reached)
+                found.append(_Link(leaf, rows @ self.directions.to(rows), weight))
         return found
 
     def rows(self, gradients: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""The Gram matrices of one layer: what it is given, what its outputs are worth, and which directions are free of both."""
+"""The Gram matrices of one layer: what it is given, what its outputs are worth, and which directions are free."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class LayerGram:
 
     \[G = \frac{1}{P} \sum_{xt} f_{xt} f_{xt}^T, \qquad K = \frac{1}{n} \sum_{xkt} b_{kxt} b_{kxt}^T.\]
 
-    Adding \(u v^T\) to W moves output k by \(\sum_t (b_{kxt} \cdot u)(f_{xt} \cdot v)\): by nothing if v is a null vector
-    of G, however far (the layer gives what it gave), and by nothing at first order if u is one of K. Of the
+    Adding \(u v^T\) to W moves output k by \(\sum_t (b_{kxt} \cdot u)(f_{xt} \cdot v)\): by nothing if v is a null
+    vector of G, however far (the layer gives what it gave), and by nothing at first order if u is one of K. Of the
     units × width directions rank K · rank G are left.
 
     Attributes:
@@ -168,7 +168,7 @@ class LayerGram:
         values = torch.from_numpy(np.ascontiguousarray(matrix, dtype=np.float64))
         own = values[:, : site.width]
         if form.kind == "convolution":
-            own = own.unflatten(1, (-1, *form.kernel))
+            own = own.reshape(len(own), -1, *form.kernel)
         if form.stored_inputs_first:
             own = own.transpose(0, 1)
         weight = torch.zeros(site.shape, dtype=torch.float64)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, get_args
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from weightatlas.data.seeds import derived_seed
 from weightatlas.degeneracy.sampling import diagnostics, flags
 from weightatlas.degeneracy.sampling.chain import Chain, Sampler
+from weightatlas.degeneracy.sampling.options import ChainOptions
 from weightatlas.degeneracy.sampling.posterior import LocalPosterior
 from weightatlas.degeneracy.sampling.step_size import Trial, default_burn_in, pilot
 from weightatlas.evaluation.mean_loss import Loss, classification_loss
@@ -34,6 +35,8 @@ LOCALIZATION: Final = 100.0
 """The prior's precision: a standard deviation of 0.1 for each weight, about the size of a trained one."""
 BATCH: Final = 256
 """Examples that a step's gradient is estimated from."""
+_PILOT, _CHAIN = 0, 1
+"""Keys of the seeds of trials and of chains."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -132,10 +135,10 @@ def learning_coefficient(
 
     **Steps.** Without `step_size`, trial chains find the largest step whose own error is at most `accuracy` of the
     estimate; see `pilot` in the result. That error is known without a Hessian: a stationary chain of steps
-    \(\epsilon\) along gradients g is too hot by \(\frac{\epsilon}{4} E|g|^2\), of which a quadratic loss has half in
-    the estimate. Burn-in is 3 e-folding times of a direction that only the prior holds, \(6 / (\epsilon \gamma)\), but
-    at most 2,000 steps; by default draws are spread over as many steps again. Whether that was long enough is
-    measured, not assumed.
+    \(\epsilon\) along gradients g is too hot, and where the loss is quadratic its estimate is too large by
+    \(\frac{\epsilon}{8} E[n\beta \nabla L_b \cdot g]\), noise of batches included; where it is flatter by less.
+    Burn-in is 3 e-folding times of a direction that only the prior holds, \(6 / (\epsilon \gamma)\), but at most 2,000
+    steps; by default draws are spread over as many steps again. Whether that was long enough is measured, not assumed.
 
     **Flags.** A negative estimate, chains that disagree (split R-hat > 1.1), a loss that still drifts, few effective
     draws, steps that are too long, chains that left the finite numbers, an estimate outside the bracket: each is a
@@ -177,76 +180,76 @@ def learning_coefficient(
 
     Example:
         >>> import torch
-        >>> bowl = torch.nn.Linear(4, 1, bias=False)
-        >>> energy = lambda output, _: bowl_energy(output)
-        >>> bowl_energy = lambda output: output.square().sum() / 2
-        >>> with torch.no_grad(): _ = bowl.weight.zero_()
-        >>> rows = [(torch.eye(4), torch.zeros(4))]  # the loss |w|^2 / 2 has the coefficient 4 / 2
-        >>> found = learning_coefficient(bowl, rows, loss=energy, nbeta=1000.0, localization=1.0)
-        >>> abs(found.estimate - 2) < 0.2, found.flags
+        >>> bowl = torch.nn.Linear(20, 1, bias=False)  # the loss |w|^2 / 2 has the coefficient 20 / 2
+        >>> _ = torch.nn.init.zeros_(bowl.weight)
+        >>> rows = [(torch.eye(20), torch.zeros(20))]
+        >>> lengths = {"burn_in": 100, "thinning": 5, "chains": 2}
+        >>> found = learning_coefficient(
+        ...     bowl, rows, loss=lambda output, _: output.square().sum() / 2, nbeta=1000.0, localization=1.0, **lengths
+        ... )
+        >>> abs(found.estimate - 10) < 1, found.flags
         (True, ())
     """
-    _check(chains, draws, burn_in, thinning, step_size, accuracy, localization, nbeta, batch_size, sampler)
-    network = model if device is None else copy.deepcopy(model).to(device)
-    posterior = LocalPosterior(
-        network,
-        data,
-        loss=loss,
-        nbeta=nbeta,
+    options = ChainOptions(
+        chains=chains,
+        draws=draws,
+        burn_in=burn_in,
+        thinning=thinning,
+        step_size=step_size,
+        accuracy=accuracy,
         localization=localization,
+        nbeta=nbeta,
         batch_size=batch_size,
-        examples=examples,
-        seed=seed,
+        sampler=sampler,
     )
+    network = model if device is None else copy.deepcopy(model).to(device)
+    posterior = LocalPosterior(network, data, options, loss=loss, examples=examples, seed=seed)
     with posterior.mean_loss.ready():
         posterior.begin()
-        trials: tuple[Trial, ...] = ()
-        if step_size is None:
-            trials = pilot(
-                posterior, sampler=sampler, accuracy=accuracy, burn_in=burn_in, seed=derived_seed(seed, chains)
-            )
-        step = trials[-1].step_size if step_size is None else step_size
-        left_out = default_burn_in(localization, step, sampler) if burn_in is None else burn_in
-        every = max(1, math.ceil(left_out / draws)) if thinning is None else thinning
-        burned, losses, heats = [], [], []
-        for number in range(chains):
-            chain = Chain(posterior, sampler=sampler, step_size=step, seed=derived_seed(seed, number))
-            burned.append(chain.run(left_out, every=max(1, min(every, left_out))).losses)
-            records = chain.run(draws * every, every=every)
-            losses.append(records.losses)
-            heats.append(records.heats)
-            progress(number + 1, chains, f"chain {number}")
-    return _result(
-        posterior,
-        np.array(burned),
-        np.array(losses),
-        np.array(heats),
-        accuracy=accuracy,
-        bracket=bracket,
-        burn_in=left_out,
-        thinning=every,
-        step_size=step,
-        sampler=sampler,
-        trials=trials,
-    )
+        run = _run(posterior, options, seed, progress)
+    return _result(posterior, options, run, bracket)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Run:
+    """All chains of one network: how they stepped, and what was noted of each, rows by chain."""
+
+    step_size: float
+    burn_in: int
+    thinning: int
+    trials: tuple[Trial, ...]
+    burned: Array
+    losses: Array
+    heats: Array
+
+
+def _run(posterior: LocalPosterior, options: ChainOptions, seed: int, progress: Progress) -> _Run:
+    """Find the step where none is given, then run every chain."""
+    trials: tuple[Trial, ...] = ()
+    step_size = options.step_size
+    if step_size is None:
+        trials = pilot(posterior, options, seed=derived_seed(seed, _PILOT))
+        step_size = trials[-1].step_size
+    burn_in = default_burn_in(options.localization, step_size, options.sampler)
+    burn_in = burn_in if options.burn_in is None else options.burn_in
+    thinning = max(1, math.ceil(burn_in / options.draws)) if options.thinning is None else options.thinning
+    burned, losses, heats = [], [], []
+    for number in range(options.chains):
+        chain_seed = derived_seed(seed, _CHAIN, number)
+        chain = Chain(posterior, sampler=options.sampler, step_size=step_size, seed=chain_seed)
+        burned.append(chain.run(burn_in, every=max(1, min(thinning, burn_in))).losses)
+        records = chain.run(options.draws * thinning, every=thinning)
+        losses.append(records.losses)
+        heats.append(records.heats)
+        progress(number + 1, options.chains, f"chain {number}")
+    return _Run(step_size, burn_in, thinning, trials, np.array(burned), np.array(losses), np.array(heats))
 
 
 def _result(
-    posterior: LocalPosterior,
-    burned: Array,
-    losses: Array,
-    heats: Array,
-    *,
-    accuracy: float,
-    bracket: tuple[float, float] | None,
-    burn_in: int,
-    thinning: int,
-    step_size: float,
-    sampler: Sampler,
-    trials: tuple[Trial, ...],
+    posterior: LocalPosterior, options: ChainOptions, run: _Run, bracket: tuple[float, float] | None
 ) -> LearningCoefficient:
-    """Estimates of the chains that stayed finite, and what is to be said of them."""
-    excess = posterior.nbeta * (losses - posterior.initial_loss)
+    """The estimate of the chains that stayed finite, and what is to be said of it."""
+    excess = posterior.nbeta * (run.losses - posterior.initial_loss)
     each = excess.mean(axis=1)
     kept = excess[np.isfinite(each)]
     estimate = error = width = rhat = worth = moved = shift = step_error = math.nan
@@ -257,24 +260,24 @@ def _result(
         width = diagnostics.half_width(error, len(kept), worth)
         third = kept.shape[1] // 3
         shift = float(kept[:, -third:].mean() - kept[:, :third].mean()) if third else 0.0
-        step_error = float(heats[np.isfinite(each)].mean())
+        step_error = float(run.heats[np.isfinite(each)].mean())
     low, high = estimate - width, estimate + width
-    share = step_error / abs(estimate) if estimate else 0.0
+    share = abs(step_error / estimate) if estimate else 0.0
     return LearningCoefficient(
         estimate=estimate,
         standard_error=error,
         low=low,
         high=high,
         chains=each,
-        traces=losses,
-        burn_in_traces=burned,
+        traces=run.losses,
+        burn_in_traces=run.burned,
         initial_loss=posterior.initial_loss,
-        burn_in=burn_in,
-        thinning=thinning,
+        burn_in=run.burn_in,
+        thinning=run.thinning,
         nbeta=posterior.nbeta,
         localization=posterior.localization,
-        step_size=step_size,
-        sampler=sampler,
+        step_size=run.step_size,
+        sampler=options.sampler,
         batch_size=posterior.batch_size,
         examples=posterior.examples,
         parameters=posterior.parameters,
@@ -282,47 +285,13 @@ def _result(
         effective_draws=worth,
         drift=moved,
         step_error=step_error,
-        pilot=trials,
+        pilot=run.trials,
         bracket=bracket,
         flags=(
             *flags.not_finite(each),
             *flags.below_zero(estimate),
             *flags.unstable(rhat=rhat, worth=worth, moved=moved, shift=shift),
-            *flags.step_too_long(share, accuracy),
+            *flags.step_too_long(share, options.accuracy),
             *flags.outside(estimate, low, high, bracket),
         ),
     )
-
-
-def _check(
-    chains: int,
-    draws: int,
-    burn_in: int | None,
-    thinning: int | None,
-    step_size: float | None,
-    accuracy: float,
-    localization: float,
-    nbeta: float | None,
-    batch_size: int | None,
-    sampler: str,
-) -> None:
-    """Refuse options that make no chain.
-
-    Raises:
-        ValueError: one of them is out of range.
-    """
-    least = {"chains": (chains, 1), "draws": (draws, 1), "burn_in": (burn_in, 0), "thinning": (thinning, 1)}
-    for name, (count, lowest) in {**least, "batch_size": (batch_size, 1)}.items():
-        if count is not None and count < lowest:
-            message = f"{name} must be {lowest} or more, not {count}"
-            raise ValueError(message)
-    for name, figure in {"step_size": step_size, "accuracy": accuracy, "nbeta": nbeta}.items():
-        if figure is not None and not (math.isfinite(figure) and figure > 0):
-            message = f"{name} must be finite and above 0, not {figure}"
-            raise ValueError(message)
-    if not (math.isfinite(localization) and localization >= 0):
-        message = f"localization must be finite and not negative, not {localization}"
-        raise ValueError(message)
-    if sampler not in get_args(Sampler):
-        message = f"sampler must be one of {', '.join(get_args(Sampler))}, not {sampler!r}"
-        raise ValueError(message)

@@ -14,14 +14,16 @@ from weightatlas.degeneracy.findings import (
     ablation_title,
     coefficient_title,
     counts_title,
+    curve_title,
     degeneracy_findings,
     layers_title,
     modules_title,
+    short,
 )
 from weightatlas.degeneracy.graph_chart import graph_chart, graph_rows
 from weightatlas.degeneracy.trace_chart import trace_chart, trace_rows
 from weightatlas.plate import Chart, Column, Heading, Plate, Subject, Table
-from weightatlas.wording import counted
+from weightatlas.wording import capitalized, counted
 
 if TYPE_CHECKING:
     from weightatlas.degeneracy.counts import Counts
@@ -63,29 +65,36 @@ def _of_counts(survey: Degeneracy, found: Counts) -> list[Plate]:
 
 
 def _whole(survey: Degeneracy, found: Counts) -> Chart:
-    limit = found.examples * found.outputs
     return Chart(
         Heading(
             key="counts",
             title=counts_title(found),
             reading=(
                 "A bar a source: how many directions of all weights it frees. One direction may be freed by several: "
-                "the bars of the kinds do not add up; `all of these together` is the rank of their union."
+                "the bars of the kinds do not add up, and what all free together is the rank of their union."
             ),
             method=(
-                f"First-order directions: no output changes along them on {found.examples:,} examples. Each kind is "
-                "built as explicit directions, and those were followed. All that are free: weights less the rank of "
-                f"the Jacobian of all outputs, singular values below {survey.tolerance:.0e} of the largest counted as 0."
+                f"First-order directions: no output changes along them on {found.examples:,} examples. Each kind "
+                f"is built as explicit directions, and they were followed ({found.union_kind}). All that are free: "
+                "weights less the rank of the Jacobian of all outputs, singular values up to "
+                f"{short(survey.tolerance)} of the largest counted as 0."
             ),
-            null=(
-                f"{found.examples:,} examples × {found.outputs:,} outputs: no network of {found.parameters:,} weights "
-                f"has fewer than {max(found.parameters - limit, 0):,} free directions on them."
-                + (" So few examples say nothing of this network." if found.data_limited else "")
-            ),
+            null=_least(found),
         ),
         spec=counts_chart(survey).to_dict(),
         rows=tuple(whole_rows(survey)),
     )
+
+
+def _least(found: Counts) -> str:
+    """What the number of examples alone makes free."""
+    rows = f"{found.examples:,} examples × {found.outputs:,} outputs = {found.limit:,}"
+    if found.limit >= found.parameters:
+        said = f"{rows}, no fewer than there are weights: the number of examples alone frees none."
+    else:
+        least = found.parameters - found.limit
+        said = f"{rows}: no network of {found.parameters:,} weights has fewer than {least:,} free directions on them."
+    return f"{said} The rank is near its limit: no count is of the network." if found.data_limited else said
 
 
 def _shares(survey: Degeneracy, found: Counts) -> Chart:
@@ -123,7 +132,7 @@ def _layers(survey: Degeneracy) -> Table:
     return Table(
         Heading(
             key="layers",
-            title=f"{counted(len(rows), 'layer')}: what their activations and gradients span",
+            title=capitalized(f"{counted(len(rows), 'layer')}: what their activations and gradients span"),
             reading="One row a layer. Free: directions of its weights that some kind frees.",
             method=(
                 "Gram matrices over all examples and positions; effective rank: the exponential of the entropy of the "
@@ -158,15 +167,10 @@ def _spectra(survey: Degeneracy) -> Chart:
 
 
 def _curve(survey: Degeneracy, found: Counts) -> Chart:
-    title = (
-        "More examples would show fewer free directions"
-        if found.data_limited
-        else "More examples hardly change how many directions are free"
-    )
     return Chart(
         Heading(
             key="curve",
-            title=title,
+            title=curve_title(found),
             reading=(
                 "While the rank follows its limit, examples times outputs, what is free is the data's doing; where it "
                 "levels off, it is the network's."
@@ -244,8 +248,8 @@ def _ablation_table(survey: Degeneracy) -> Table:
             Column("basis", "basis"),
             Column("needed", "needed", "integer"),
             Column("total", "of", "integer"),
-            Column("reached", "accuracy", "share", digits=2),
-            Column("base", "before", "share", digits=2),
+            Column("reached", "accuracy", "number", digits=4),
+            Column("base", "before", "number", digits=4),
         ),
         rows=tuple(rows),
     )

@@ -57,13 +57,14 @@ class _Sums:
     def __init__(self, axis: int, rows: torch.Tensor, dtype: torch.dtype) -> None:
         self.axis = axis
         self.precision = torch.finfo(dtype).eps
-        self.sample = rows[:SAMPLE].clone()
+        self.sample = rows[:0]
         self.count = 0
         self.square = 0.0
         self.total = torch.zeros_like(rows[0])
 
     def add(self, rows: torch.Tensor) -> None:
         """Take in rows (positions, features)."""
+        self.sample = torch.cat([self.sample, rows[: SAMPLE - len(self.sample)]])
         self.count += len(rows)
         self.square += float(rows.square().sum())
         self.total += rows.sum(0)

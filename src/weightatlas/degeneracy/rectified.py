@@ -2,50 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from weightatlas.degeneracy.wiring.calls import followed_run
+from weightatlas.degeneracy.wiring.classes import Classes
+from weightatlas.degeneracy.wiring.consumers import consumers_of
 from weightatlas.degeneracy.wiring.rectifiers import LINEAR_ON_EACH_SIDE
-from weightatlas.degeneracy.wiring.walking import Layer, Norm, Reading, Walk, uses_of, walked
+from weightatlas.degeneracy.wiring.trial import disproved
+from weightatlas.degeneracy.wiring.walking import uses_of, walked
 
 if TYPE_CHECKING:
     import numpy.typing as npt
     from torch import nn
 
     from weightatlas.anatomy.graph.exporting import Example
+    from weightatlas.degeneracy.wiring.consumers import Consumer
+    from weightatlas.degeneracy.wiring.endings import Layer, Norm, Reading
+    from weightatlas.degeneracy.wiring.walking import Walk
 
     Integers = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Consumer:
-    """A layer that reads rectified units.
-
-    Attributes:
-        layer: its module.
-        weight: the name of its weight, (outputs, inputs, ...) where `axis` is 1.
-        units: int64 (inputs,), the unit that each of its inputs is; -1 is none of the rectified layer's. A unit owns
-            several where a map is flattened.
-        places: int64 (inputs,): inputs of different units at the same place belong together.
-        axis: of the weight, along which its inputs lie: 1, or 0 where the weight is multiplied from the right.
-        groups: of a convolution: the weight holds the inputs of one group.
-    """
-
-    layer: str
-    weight: str
-    units: Integers
-    places: Integers
-    axis: int = 1
-    groups: int = 1
-
-    @property
-    def spread(self) -> int:
-        """How many of the inputs a unit owns, the most of any."""
-        own = self.units[self.units >= 0]
-        return int(np.bincount(own).max()) if len(own) else 0
+_DISPROVED: Final = "scaling its units changes what the network computes: something that was not seen uses them"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,7 +66,9 @@ class RectifiedLayer:
     skipped: str | None = None
 
 
-def rectified_layers(model: nn.Module, example_inputs: Example) -> tuple[RectifiedLayer, ...]:
+def rectified_layers(
+    model: nn.Module, example_inputs: Example, *, verify: bool = True, seed: int = 0
+) -> tuple[RectifiedLayer, ...]:
     r"""Find the layers whose units may be scaled, and mixed where they fire together.
 
     For a rectifier \(\rho\) (ReLU, leaky ReLU) and a positive diagonal matrix R, \(\rho(R y) = R \rho(y)\): with
@@ -99,9 +82,16 @@ def rectified_layers(model: nn.Module, example_inputs: Example) -> tuple[Rectifi
     and no mixing. Sums, other norms, products of units and outputs of the network end it, with a reason, and so do
     weights that are used elsewhere, or computed from others as the network runs.
 
+    Then it is tried: all units that were found are scaled at once, by random factors from 1/2 to 2 on a copy of the
+    weights in float64 (or in their own precision, where the network does not run in that). A layer whose scaling
+    changes the outputs by more than 1e-8 of their size is skipped with that as the reason: something that was not seen
+    uses its outputs.
+
     Args:
         model: any module; its mode, weights and random generators stay.
         example_inputs: what to call it with: a tensor of two examples best, arguments, or arguments by name.
+        verify: try the scalings.
+        seed: of the factors, and of noise that is added to the example for that.
 
     Returns:
         One for each nonlinearity that layers feed, in the order of the run; a layer that is called several times once.
@@ -128,10 +118,11 @@ def rectified_layers(model: nn.Module, example_inputs: Example) -> tuple[Rectifi
             if weight not in found:
                 found[weight] = _layer(walk, walk.layers[weight])
         if not nonlinearity.layers and nonlinearity.function in LINEAR_ON_EACH_SIDE:
-            where = nonlinearity.path
-            skipped = "no layer's units go into it alone"
-            found[f"{number} "] = _skipped(where, nonlinearity.function, (number,), skipped)
-    return tuple(found.values())
+            reason = f"its inputs come from {nonlinearity.behind}, not from the units of one layer"
+            found[f"{number} "] = _skipped(nonlinearity.path, nonlinearity.function, (number,), reason)
+    layers = tuple(found.values())
+    wrong = disproved(model, example_inputs, layers, seed=seed) if verify else frozenset()
+    return tuple(replace(one, skipped=_DISPROVED) if one.weight in wrong else one for one in layers)
 
 
 def _skipped(path: str, function: str, numbers: tuple[int, ...], reason: str) -> RectifiedLayer:
@@ -140,36 +131,24 @@ def _skipped(path: str, function: str, numbers: tuple[int, ...], reason: str) ->
 
 
 def _layer(walk: Walk, layer: Layer) -> RectifiedLayer:
-    consumers = _consumers(layer.readings["after"])
-    classes, note = _classes(layer, layer.readings["after"])
+    classes = _classes(layer)
     first = layer.rectified[0]
     return RectifiedLayer(
         layer=layer.path,
         weight=layer.weight,
         bias=layer.bias,
         norm=layer.norms[0] if layer.norms else None,
-        consumers=consumers,
+        consumers=consumers_of(layer.readings["after"]),
         function=first.function,
         units=layer.units,
         axis=layer.axis,
         groups=layer.groups,
         numbers=tuple(one.number for one in layer.rectified),
         unit_axis=first.axis if first.axis is not None else 1,
-        classes=classes,
-        note=note,
+        classes=classes.labels(),
+        note=classes.note,
         skipped=_reason(walk, layer),
     )
-
-
-def _consumers(readings: list[Reading]) -> tuple[Consumer, ...]:
-    """Each reader once, however often it is called."""
-    found: dict[str, Consumer] = {}
-    for one in readings:
-        product = one.product
-        weight = str(product.weight)
-        units, places = one.units.numpy().astype(np.int64), one.places.numpy().astype(np.int64)
-        found.setdefault(weight, Consumer(one.layer, weight, units, places, 1 - product.axis, product.groups))
-    return tuple(found.values())
 
 
 def _reason(walk: Walk, layer: Layer) -> str | None:
@@ -183,13 +162,18 @@ def _reason(walk: Walk, layer: Layer) -> str | None:
             return layer.lost[stage][0]
     if layer.readings["before"] or layer.contractions:
         return "another layer takes what it gives before the nonlinearity"
+    return _uneven(layer) or _used_elsewhere(walk, layer)
+
+
+def _uneven(layer: Layer) -> str | None:
+    """Why a layer is not the same thing in each of its calls, or goes into the nonlinearity in parts."""
     if any(one.axis is None for one in layer.rectified) or len({one.axis for one in layer.rectified}) > 1:
         return "its units do not go into the nonlinearity as a whole"
-    if len(layer.rectified) != layer.calls or len(functions) > 1:
+    if len(layer.rectified) != layer.calls or len({one.function for one in layer.rectified}) > 1:
         return "it is called several times, with different nonlinearities behind it"
     if len(set(layer.norms)) > 1 or len(layer.norms) not in {0, layer.calls}:
         return "several norms are behind it, one after the other or one a call"
-    return _used_elsewhere(walk, layer)
+    return None
 
 
 def _used_elsewhere(walk: Walk, layer: Layer) -> str | None:
@@ -213,30 +197,14 @@ def _used_elsewhere(walk: Walk, layer: Layer) -> str | None:
     return None if name is None else f"{name} is used elsewhere too"
 
 
-def _classes(layer: Layer, readings: list[Reading]) -> tuple[Integers, str | None]:
-    """Which units may be mixed: those in the same groups that are read at the same places, and why there are several."""
-    units = np.arange(layer.units)
-    keys: list[tuple[object, ...]] = [() for _ in units]
-    notes: list[str] = []
-
-    def split(labels: list[object], sentence: str) -> None:
-        if len(set(labels)) > 1:
-            notes.append(sentence)
-        for unit, label in enumerate(labels):
-            keys[unit] += (label,)
-
-    per_group = max(1, layer.units // layer.groups)
-    split([unit // per_group for unit in range(layer.units)], "its units lie in groups, which read different inputs")
+def _classes(layer: Layer) -> Classes:
+    """Which units may be mixed."""
+    classes = Classes(layer.units)
+    readings = layer.readings["after"]
+    classes.split_by_groups(layer)
     for one in layer.rectified:
-        split(one.slopes.tolist(), "its units have slopes of their own below 0")
-    for reading in readings:
-        if not reading.mixes:
-            split(list(range(layer.units)), "max pooling behind it commutes with scaling units, not with mixing them")
-        owner, places = reading.units.numpy(), reading.places.numpy()
-        size = max(1, len(owner) // reading.product.groups)
-        signature: list[list[tuple[int, int]]] = [[] for _ in units]
-        for column in np.flatnonzero(owner >= 0):
-            signature[owner[column]].append((int(column) // size, int(places[column])))
-        split([tuple(sorted(own)) for own in signature], f"{reading.layer} reads its units in groups, or not all alike")
-    order = {key: place for place, key in enumerate(dict.fromkeys(keys))}
-    return np.array([order[key] for key in keys], dtype=np.int64), "; ".join(dict.fromkeys(notes)) or None
+        classes.split(one.slopes.tolist(), "its units have slopes of their own below 0")
+    if not all([one.mixes for one in layer.rectified] + [one.mixes for one in readings]):
+        classes.split(range(layer.units), "max pooling commutes with scaling units, not with mixing them")
+    classes.split_by_readings(readings)
+    return classes

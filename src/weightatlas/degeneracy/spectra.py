@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -25,6 +26,9 @@ directions of eigenvalues above this share are left to lean on: what remains is 
 
 EPS_UNITS: Final = 32
 """How wrong a Gram matrix may be, in eps of its arithmetic; a random walk over a thousand chunks comes this far."""
+
+ROUNDING_MARGIN: Final = 4
+"""Rounding is measured on a few examples; all of them may have so many times more."""
 
 Array = npt.NDArray[np.float64]
 
@@ -73,9 +77,9 @@ class Spectrum:
 
     @property
     def effective_rank(self) -> float:
-        r"""How many directions the variance is spread over: \(\exp(-\sum_i p_i \ln p_i)\), \(p_i = \lambda_i/\sum\lambda\).
+        r"""How many directions the squares are spread over: \(\exp(-\sum_i p_i \ln p_i)\).
 
-        1 to the rank; 0 where everything is 0.
+        \(p_i = \lambda_i / \sum_j \lambda_j\). 1 to the rank; 0 where everything is 0.
 
         **Source:** Roy and Vetterli, "The effective rank", EUSIPCO 2007, of eigenvalues of the Gram matrix in place of
         singular values, so that it may stand beside the participation ratio.
@@ -85,7 +89,7 @@ class Spectrum:
 
     @property
     def participation_ratio(self) -> float:
-        r"""The same by second moments: \((\sum_i \lambda_i)^2 / \sum_i \lambda_i^2\); 1 to the rank, 0 where all is 0."""
+        r"""The same by second moments: \((\sum_i \lambda_i)^2 / \sum_i \lambda_i^2\)."""
         parts = self._parts()
         return float(1 / (parts**2).sum()) if parts.size else 0.0
 
@@ -94,7 +98,8 @@ class Spectrum:
         if not self.singular_values.size or self.singular_values[0] == 0:
             return np.empty(0)
         squares = (self.singular_values / self.singular_values[0]) ** 2
-        return squares[squares > 0] / squares.sum()
+        parts: Array = squares[squares > 0] / squares.sum()
+        return parts
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -133,14 +138,18 @@ class Suspects:
     """What a Gram matrix tells of its spectrum, and the directions that it does not tell from 0.
 
     Attributes:
-        large: float64, singular values that are right, descending.
+        large: float64, singular values that are right, descending, of the sum as it is, undivided.
+        small: float64 (k,), the others as the matrix has them, descending.
         leaning: float64 (width, k), orthonormal: together they span what may be 0, each of them only about.
         zeros: int64, coordinates that are 0 throughout.
+        stable_rank: the sum of all eigenvalues over the largest; 0 where there are none.
     """
 
     large: Array
+    small: Array
     leaning: torch.Tensor
     zeros: npt.NDArray[np.int64]
+    stable_rank: float
 
     @classmethod
     def of(cls, gram: torch.Tensor, *, share: float = SQUARED_SHARE) -> Suspects:
@@ -154,37 +163,67 @@ class Suspects:
         kept = alive.nonzero().flatten()
         zeros = (~alive).nonzero().flatten().cpu().numpy()
         if not len(kept):
-            return cls(np.empty(0), gram.new_zeros(width, 0), zeros)
+            return cls(np.empty(0), np.empty(0), gram.new_zeros(width, 0), zeros, 0.0)
         values, vectors = torch.linalg.eigh(gram[kept][:, kept])
         few = int((values <= share * values[-1]).sum())
         leaning = gram.new_zeros(width, few)
-        leaning[kept] = vectors[:, :few]
-        return cls(values[few:].flip(0).sqrt().cpu().numpy(), leaning, zeros)
+        leaning[kept] = vectors[:, :few].flip(1)
+        roots = values.clamp(min=0).flip(0).sqrt().cpu().numpy()
+        split = len(roots) - few
+        stable = float(values.sum() / values[-1])
+        return cls(roots[:split], roots[split:], leaning, zeros, stable)
 
     @property
     def count(self) -> int:
         """How many directions need a second look."""
         return int(self.leaning.shape[1])
 
-    def settled(self, triangle: torch.Tensor | None, *, noise: float) -> Factor:
+    def joined(self, triangle: torch.Tensor | None, positions: int, *, noise: float) -> Factor:
         """Join what is right with what the second look gave.
 
         Args:
-            triangle: R of a QR factorisation of all rows along the leaning directions, over the root of their number;
-                None where there are none.
+            triangle: R of a QR factorisation of all rows along the leaning directions; None where none was made, and
+                the values stand as the Gram matrix has them.
+            positions: what the sum is divided by.
             noise: the smallest share that can be told from 0.
         """
         width = len(self.leaning)
-        values, vectors = np.empty(0), np.empty((width, 0))
-        if triangle is not None and self.count:
+        values, vectors = self.small, self.leaning
+        if triangle is not None:
             _, found, right = torch.linalg.svd(triangle, full_matrices=True)
             values = np.zeros(self.count)
             values[: len(found)] = found.cpu().numpy()
-            vectors = (self.leaning @ right.mT).cpu().numpy()
+            vectors = self.leaning @ right.mT
         known = np.zeros((width, len(self.zeros)))
         known[self.zeros, np.arange(len(self.zeros))] = 1
-        every = np.concatenate([self.large, values, np.zeros(len(self.zeros))])
-        return Factor(np.sort(every)[::-1], np.concatenate([vectors, known], axis=1), noise)
+        every = np.concatenate([self.large, values, np.zeros(len(self.zeros))]) / positions**0.5
+        return Factor(np.sort(every)[::-1], np.concatenate([vectors.cpu().numpy(), known], axis=1), noise)
+
+
+def settled(
+    suspects: Sequence[Suspects],
+    triangles: Sequence[torch.Tensor | None],
+    positions: int,
+    *,
+    floor: float,
+    share: float = 0.0,
+) -> tuple[Factor, ...]:
+    r"""Join both looks of every group, and say what is noise.
+
+    A share \(\rho\) of rounding in the rows, \(\|E\| = \rho \|F\|\), moves no singular value by more than
+    \(\rho \|F\| = \rho \sqrt{r}\, \sigma_1\), where \(r = \|F\|^2 / \sigma_1^2\) is the stable rank.
+
+    Args:
+        suspects: of each group.
+        triangles: of each group, as `Suspects.joined` takes them.
+        positions: what the sums are divided by.
+        floor: the share of the largest value below which the sums themselves tell nothing.
+        share: of the rows' length that is rounding, as measured on few of them.
+    """
+    return tuple(
+        each.joined(triangle, positions, noise=max(floor, ROUNDING_MARGIN * share * each.stable_rank**0.5))
+        for each, triangle in zip(suspects, triangles, strict=True)
+    )
 
 
 def gram_noise(dtype: torch.dtype) -> float:
@@ -198,9 +237,9 @@ def gram_noise(dtype: torch.dtype) -> float:
         ('7e-11', '2e-03')
     """
     error = EPS_UNITS * torch.finfo(dtype).eps
-    return error / SQUARED_SHARE**0.5 if dtype == torch.float64 else error**0.5
+    return math.sqrt(error if dtype != torch.float64 else error**2 / SQUARED_SHARE)
 
 
 def _shares(values: Array) -> Array:
     """Values in descending order as shares of the first; 0 where that is 0."""
-    return values / values[0] if values.size and values[0] > 0 else np.zeros_like(values)
+    return np.divide(values, values[0]) if values.size and values[0] > 0 else np.zeros_like(values)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from weightatlas.degeneracy.ablation import EdgeAblation, NodeAblation, edge_ablation, node_ablation
@@ -12,9 +12,8 @@ from weightatlas.degeneracy.modules import Modules, modules
 from weightatlas.progress import Progress, silent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
-    import numpy.typing as npt
     from torch import nn
 
     from weightatlas.evaluation.batches import Batch
@@ -78,7 +77,6 @@ class StructureMeasurement:
     examples: int | None = None
     probes: int | None = None
     seed: int = 0
-    options: Mapping[str, Any] = field(default_factory=dict)
 
     def __call__(
         self, model: nn.Module, data: Iterable[Batch], points: Sequence[str], progress: Progress = silent
@@ -104,8 +102,8 @@ class StructureMeasurement:
             edges = [edge_ablation(model, data, *each, **kept) for each in zip(bases, acting, strict=True)]
             nodes = [node_ablation(model, data, basis, **kept) for basis in bases]
         progress(PARTS - 1, PARTS, "left out")
-        floors = _floors(edges[0], acting[0])
-        found = modules(acting[0], floors=floors, resolution=self.resolution, nulls=self.nulls, seed=self.seed)
+        floors = {(one.source, one.target): one.floor for one in edges[0]}
+        found = modules(acting[0], floors=floors or None, resolution=self.resolution, nulls=self.nulls, seed=self.seed)
         progress(PARTS, PARTS, "modules")
         return Structure(
             basis=bases[0],
@@ -119,16 +117,3 @@ class StructureMeasurement:
             modules=found,
             unablated=unablated,
         )
-
-
-def _floors(ablations: Sequence[EdgeAblation], found: Interactions) -> Mapping[tuple[str, str], float] | None:
-    """For each pair of points the strength of the weakest edge that was needed; None leaves it to the modules."""
-    by_pair = {(one.source, one.target): one for one in ablations}
-    floors: dict[tuple[str, str], float] = {}
-    for layer in found.edges:
-        one = by_pair.get((layer.source, layer.target))
-        if one is None or not one.mask[1:, 1:].any():
-            return None
-        kept: npt.NDArray[Any] = layer.strengths[1:, 1:][one.mask[1:, 1:]]
-        floors[layer.source, layer.target] = float(kept.min())
-    return floors

@@ -12,10 +12,11 @@ from torch import nn
 from weightatlas.degeneracy import tables
 from weightatlas.degeneracy.counts import Counts, counts
 from weightatlas.degeneracy.hessian_bracket import hessian_bracket
+from weightatlas.degeneracy.jacobian import TOLERANCE
 from weightatlas.degeneracy.learning_coefficient import LearningCoefficient, learning_coefficient
 from weightatlas.degeneracy.structure import Formula, Structure, StructureMeasurement, Target
 from weightatlas.degeneracy.structure_points import structure_points
-from weightatlas.errors import SourceError
+from weightatlas.errors import NotFiniteError, SourceError
 from weightatlas.evaluation.networks import Network, network_of, source_name
 from weightatlas.progress import Progress, silent
 from weightatlas.result import Result, Row
@@ -36,7 +37,6 @@ UNASKED: Final = "it was not asked for"
 
 Part = Literal["counts", "structure", "coefficient"]
 PARTS: Final[tuple[Part, ...]] = ("counts", "structure", "coefficient")
-TOLERANCE: Final = 1e-9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,8 +117,7 @@ def survey(
     data: Data,
     parts: Sequence[Part] = ("counts", "structure"),
     examples: int | None = EXAMPLES,
-    tolerance: float | None = None,
-    synchrony: float = 0.0,
+    tolerance: float = TOLERANCE,
     exact: bool | Literal["auto"] = "auto",
     at: Sequence[str] | None = None,
     structure_examples: int | None = STRUCTURE_EXAMPLES,
@@ -146,8 +145,7 @@ def survey(
         data: what `open_data` gives.
         parts: what is measured: "counts", "structure", "coefficient".
         examples: of the data that directions are counted on; None is all.
-        tolerance: share of the largest singular value below which another is 0; None chooses by precision.
-        synchrony: share of points at which units of one block may differ; blocks above 0 are told, never counted.
+        tolerance: share of the largest singular value up to which another counts as 0.
         exact: have the exact number of free directions; "auto": where that is cheap.
         at: points of the structure, in the order of the network: "path" is what goes into a module, "path:output" what
             comes out, "output" what the network gives. None takes what goes into fully connected layers.
@@ -164,6 +162,7 @@ def survey(
 
     Raises:
         SourceError: the source, the model or the data cannot be used together, or nothing can be measured.
+        NotFiniteError: nothing can be measured because activations or derivatives are not finite.
         ValueError: an option is out of range.
 
     **Source:** "Using Degeneracy in the Loss Landscape for Mechanistic Interpretability" (Bushnaq and others, 2024)
@@ -181,8 +180,7 @@ def survey(
         message = f"parts are {listed(PARTS)}, not {', '.join(sorted(unknown)) or 'none'}"
         raise ValueError(message)
     network = network_of(source, model)
-    counting: dict[str, Any] = {} if tolerance is None else {"tolerance": tolerance}
-    counting |= {"examples": examples, "synchrony": synchrony, "exact": exact, "seed": seed}
+    counting: dict[str, Any] = {"examples": examples, "tolerance": tolerance, "exact": exact, "seed": seed}
     structured = StructureMeasurement(
         target=target,
         formula=formula,
@@ -195,7 +193,7 @@ def survey(
     sampling: dict[str, Any] = {"chains": chains, "draws": draws, "examples": structure_examples, "seed": seed}
     done: dict[Part, Any] = {}
     missing: dict[Part, str] = dict.fromkeys(PARTS, UNASKED)
-    failures: list[SourceError] = []
+    failures: list[SourceError | NotFiniteError] = []
     wanted = [part for part in PARTS if part in parts]
     for place, part in enumerate(wanted):
         told = _Part(progress, part, place, len(wanted))
@@ -208,9 +206,9 @@ def survey(
             else:
                 sampling["bracket"] = _bracket(done.get("counts"))
                 done[part] = learning_coefficient(network, data, progress=told, **sampling)
-        except SourceError as error:
+        except (SourceError, NotFiniteError) as error:
             failures.append(error)
-            missing[part] = error.problem
+            missing[part] = error.problem if isinstance(error, SourceError) else str(error)
     if not done:
         raise failures[0]
     return Degeneracy(
@@ -218,7 +216,7 @@ def survey(
         **{part: done.get(part) for part in PARTS},
         missing={part: why for part, why in missing.items() if part not in done},
         data=data.name,
-        tolerance=TOLERANCE if tolerance is None else tolerance,
+        tolerance=tolerance,
         drop=drop,
         notes=tuple(_notes(done, missing)),
         seed=seed,
@@ -232,19 +230,17 @@ def _bracket(found: Counts | None) -> tuple[float, float] | None:
     return hessian_bracket(found.rank, found.parameters)
 
 
-@dataclass(frozen=True, slots=True)
 class _Part:
-    """Tells of the work on one part as of so many thousandths of all."""
+    """Tells of the work on one part as of so many thousandths of all; it may begin anew, what is told never does."""
 
-    progress: Progress
-    part: Part
-    place: int
-    parts: int
+    def __init__(self, progress: Progress, part: Part, place: int, parts: int) -> None:
+        self._progress, self._part, self._place, self._parts = progress, part, place, parts
+        self._highest = 0.0
 
     def __call__(self, done: int, total: int, label: str) -> None:
-        share = done / total if total else 1.0
-        label = f"{self.part}: {label}" if label else self.part
-        self.progress(round(1000 * (self.place + share) / self.parts), 1000, label)
+        self._highest = max(self._highest, done / total if total else 1.0)
+        label = f"{self._part}: {label}" if label else self._part
+        self._progress(round(1000 * (self._place + self._highest) / self._parts), 1000, label)
 
 
 def _notes(done: Mapping[Part, Any], missing: Mapping[Part, str]) -> Iterator[str]:

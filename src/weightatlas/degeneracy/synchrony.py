@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -20,7 +19,7 @@ from weightatlas.evaluation.modes import in_mode
 from weightatlas.progress import Progress, silent
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
     from torch import nn
@@ -153,39 +152,39 @@ def _measure(
     model: nn.Module,
     held: HeldBatches,
     layers: Sequence[RectifiedLayer],
-    kept: dict[int, Patterns],
+    kept: Mapping[int, Patterns],
     progress: Progress,
 ) -> None:
-    owners = {number: place for place in kept for number in layers[place].numbers}
+    listener = _Listener(layers, kept)
     with in_mode(model, training=False), torch.no_grad():
         for done, (inputs, _) in enumerate(held, start=1):
-            told: set[int] = set()
-            with watching(partial(_told, layers, kept, owners, told), frozenset(owners)):
+            listener.told.clear()
+            with watching(listener, frozenset(listener.owners)):
                 model(inputs)
-            if told != set(owners):
+            if listener.told != set(listener.owners):
                 problem = "what it does differs from one batch to the next"
                 raise SourceError(type(model).__name__, problem, "give a network without branches that depend on data")
             progress(done, held.count, "firing patterns")
 
 
-def _told(
-    layers: Sequence[RectifiedLayer],
-    kept: dict[int, Patterns],
-    owners: dict[int, int],
-    told: set[int],
-    number: int,
-    inputs: torch.Tensor,
-) -> None:
-    place = owners[number]
-    layer, patterns = layers[place], kept[place]
-    told.add(number)
-    if inputs.ndim <= layer.unit_axis or inputs.shape[layer.unit_axis] != layer.units:
-        told.discard(number)
-        return
-    own = inputs.movedim(layer.unit_axis, 0).reshape(layer.units, -1)
-    patterns.zeros += int((own == 0).sum())
-    patterns.is_finite &= bool(own.isfinite().all())
-    patterns.add((own > 0).cpu().numpy())
+class _Listener:
+    """Hands the inputs of each nonlinearity to the patterns of its layer."""
+
+    def __init__(self, layers: Sequence[RectifiedLayer], kept: Mapping[int, Patterns]) -> None:
+        self._layers, self._kept = layers, kept
+        self.owners = {number: place for place in kept for number in layers[place].numbers}
+        self.told: set[int] = set()
+
+    def __call__(self, number: int, inputs: torch.Tensor) -> None:
+        place = self.owners[number]
+        layer, patterns = self._layers[place], self._kept[place]
+        if inputs.ndim <= layer.unit_axis or inputs.shape[layer.unit_axis] != layer.units:
+            return
+        self.told.add(number)
+        own = inputs.movedim(layer.unit_axis, 0).reshape(layer.units, -1)
+        patterns.zeros += int((own == 0).sum())
+        patterns.is_finite &= bool(own.isfinite().all())
+        patterns.add((own > 0).cpu().numpy())
 
 
 def _result(model: nn.Module, layer: RectifiedLayer, patterns: Patterns | None, tolerance: float) -> Synchrony:

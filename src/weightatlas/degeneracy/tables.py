@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from weightatlas.degeneracy.counts import LIMITED
 from weightatlas.result import Row, plain
 
 if TYPE_CHECKING:
@@ -67,8 +68,8 @@ COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     ),
 }
 
-LIMITED: Final = 0.98
-"""Share of examples times outputs above which a Jacobian's rank says more of the data than of the network."""
+NONE_OF_IT: Final = "the network has nothing that it could be counted in, or it was not asked for"
+UNKNOWN: Final = "the exact number of free directions is not known"
 
 
 def count_rows(survey: Degeneracy) -> Iterator[Row]:
@@ -88,33 +89,24 @@ def _network_rows(found: Counts) -> Iterator[Row]:
         "parameters": found.parameters,
         "data_limited": found.data_limited,
         "examples": found.examples,
-        "limit": found.examples * found.outputs,
+        "limit": found.limit,
     }
     for source in SOURCES:
         directions = getattr(found, source)
         row = base | {"source": source, "directions": directions, "share": _share(directions, found.parameters)}
         if source == "exact":
-            estimated = found.exact_kind == "estimate"
-            row |= {"estimated": estimated if directions is not None else None}
-            row |= {"low": found.exact_low, "high": found.exact_high} if estimated else {}
-            row["skipped"] = found.exact_kind if directions is None else None
+            row |= {"estimated": found.exact_kind == "estimate", "low": found.exact_low, "high": found.exact_high}
+            row["skipped"] = None if directions is not None else found.exact_kind
         elif directions is None:
-            row["skipped"] = _why_not(source, found)
+            row["skipped"] = NONE_OF_IT
         yield row
     gap: Row = base | {"source": UNEXPLAINED, "directions": found.gap, "share": _share(found.gap, found.parameters)}
-    yield gap | {"skipped": None if found.gap is not None else "the exact number of free directions is not known"}
-
-
-def _why_not(source: str, found: Counts) -> str:
-    """Why a kind was not counted in the whole network."""
-    reasons = dict.fromkeys(layer.skipped for layer in found.layers if layer.skipped is not None)
-    known = next(iter(reasons), None)
-    return known if known is not None and len(reasons) == 1 else f"{source} were not counted"
+    yield gap | {"skipped": None if found.gap is not None else UNKNOWN}
 
 
 def _layer_count_rows(found: Counts, layer: LayerCounts) -> Iterator[Row]:
     base: Row = {"layer": layer.layer, "parameters": layer.parameters, "examples": found.examples}
-    base |= {"limit": found.examples * found.outputs}
+    base |= {"limit": found.limit}
     if layer.skipped is not None:
         yield base | {"skipped": layer.skipped}
         return
@@ -128,7 +120,7 @@ def _layer_count_rows(found: Counts, layer: LayerCounts) -> Iterator[Row]:
 
 def _limited(layer: LayerCounts, found: Counts) -> bool:
     """Whether the Jacobian of one layer's weights has nearly as many independent rows as there are rows."""
-    return layer.parameters - (layer.exact or 0) > LIMITED * found.examples * found.outputs
+    return layer.parameters - (layer.exact or 0) > LIMITED * found.limit
 
 
 def layer_rows(survey: Degeneracy) -> Iterator[Row]:
@@ -246,7 +238,7 @@ def ablation_rows(survey: Degeneracy) -> Iterator[Row]:
 
 
 def _ablation_fields(removed: str, basis: str, found: EdgeAblation | NodeAblation, drop: float) -> Row:
-    reached = {int(kept): float(value) for kept, value in np.asarray(found.curve).tolist()}
+    reached = {int(kept): float(value) for kept, value in found.curve.tolist()}
     return {
         "removed": removed,
         "basis": basis,
@@ -267,7 +259,7 @@ def chain_rows(survey: Degeneracy) -> Iterator[Row]:
     base: Row = {
         "nbeta": plain(found.nbeta),
         "initial_loss": plain(found.initial_loss),
-        "draws": int(np.shape(found.traces)[1]) - found.burn_in,
+        "draws": int(np.shape(found.traces)[1]),
         "burn_in": found.burn_in,
     }
     yield base | {

@@ -45,7 +45,9 @@ class Union:
 def sparse_rows(directions: Sequence[Mapping[str, torch.Tensor]], network: ParameterMap) -> sparse.csr_array:
     """Directions as rows of length 1 over all parameters, float64; what is 0 throughout is left out."""
     starts = {name: place.start for name, place in network.columns().items()}
-    columns, values, ends = [], [], [0]
+    columns: list[np.ndarray] = []
+    values: list[np.ndarray] = []
+    ends: list[int] = [0]
     for direction in directions:
         found = [(starts[name], tensor.detach().double().cpu().flatten().numpy()) for name, tensor in direction.items()]
         length = float(np.sqrt(sum(float(part @ part) for _, part in found)))
@@ -55,7 +57,7 @@ def sparse_rows(directions: Sequence[Mapping[str, torch.Tensor]], network: Param
             kept = np.flatnonzero(part)
             columns.append(start + kept)
             values.append(part[kept] / length)
-        ends.append(ends[-1] + sum(np.count_nonzero(part) for _, part in found))
+        ends.append(ends[-1] + sum(int(np.count_nonzero(part)) for _, part in found))
     joined = (np.concatenate(parts) if parts else np.zeros(0) for parts in (values, columns))
     return sparse.csr_array((*joined, np.array(ends)), shape=(len(ends) - 1, network.size))
 
@@ -102,7 +104,9 @@ def union_rank(freedoms: Sequence[LayerFreedom], others: sparse.csr_array) -> Un
             gram[: part.shape[0], : part.shape[0]] += (part @ part.T).toarray()
             continue
         if len(places) * len(index) > HELD:
-            return Union(sum(alone), alone, f"{CLOSED}; without those that move several layers: {freedom.layer} is large")
+            return Union(
+                sum(alone), alone, f"{CLOSED}; without those that move several layers: {freedom.layer} is large"
+            )
         given = torch.from_numpy(part[touching].toarray()).reshape(len(touching), *freedom.index.shape)
         beyond = freedom.beyond(given.to(freedom.inputs[0])).flatten(1).cpu().numpy()
         both = np.concatenate([beyond, rows])

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, fields, is_dataclass, replace
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 import torch
 from torch import nn
@@ -14,17 +12,13 @@ from torch import nn
 from weightatlas.errors import SourceError
 from weightatlas.evaluation.modes import in_mode
 from weightatlas.evaluation.nonlinearities import uncovered
+from weightatlas.evaluation.point_hooks import INPUT, OUTPUT, Place, hooked
+from weightatlas.evaluation.seeding import seed_generators
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     Change = Callable[[torch.Tensor], torch.Tensor]
-
-INPUT: Final = "input"
-"""The point that is the network's input."""
-
-OUTPUT: Final = "output"
-"""The point that is the network's output."""
 
 _MAPS: Final = (nn.modules.conv._ConvNd, nn.modules.batchnorm._NormBase, nn.GroupNorm)  # noqa: SLF001 - what they share
 _LAST: Final = (nn.Linear, nn.LayerNorm, nn.Embedding, nn.MultiheadAttention)
@@ -32,14 +26,6 @@ _LAST: Final = (nn.Linear, nn.LayerNorm, nn.Embedding, nn.MultiheadAttention)
 
 class _Reached(BaseException):
     """The last point that is wanted has been reached: no error, and nothing that a network may catch."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """A side of a module."""
-
-    module: nn.Module
-    side: Literal["input", "output"]
 
 
 class NamedPoints:
@@ -246,7 +232,7 @@ class NamedPoints:
                 raise SourceError(name, problem, "name a point whose first axis is the examples")
         return {name: tensor.detach() for name, tensor in found.items()}
 
-    def _place(self, name: str) -> _Place:
+    def _place(self, name: str) -> Place:
         path, _, side = name.partition(":")
         if not side and path in (INPUT, OUTPUT):
             path, side = "", path
@@ -255,7 +241,7 @@ class NamedPoints:
             near = get_close_matches(path, known, n=3, cutoff=0.4) or known[:3]
             problem = f"the network has no module {path}" if path not in self._modules else f"a module has no {side}"
             raise SourceError(name, problem, f"name a module, such as {', '.join(near)}, or its output as path:output")
-        return _Place(self._modules[path], "output" if side == OUTPUT else "input")
+        return Place(self._modules[path], "output" if side == OUTPUT else "input")
 
     def _run(
         self, inputs: torch.Tensor, wanted: tuple[str, ...], changes: Mapping[str, Change]
@@ -278,7 +264,7 @@ class NamedPoints:
 
         with _prepared(self.model), ExitStack() as stack:
             for name in dict.fromkeys((*changes, *wanted)):
-                stack.callback(_hooked(self._places.get(name) or self._place(name), name, at).remove)
+                stack.callback(hooked(self._places.get(name) or self._place(name), name, at).remove)
             with suppress(_Reached):
                 self.model(inputs)
         for name in (*changes, *wanted):
@@ -288,99 +274,27 @@ class NamedPoints:
         return found
 
 
-def copied(model: nn.Module, *, dtype: torch.dtype | None, device: torch.device | str | None = None) -> nn.Module:
-    """A copy of a network to measure: in a precision, on a device, without gradients of its own.
-
-    Args:
-        model: the network, which stays as it is.
-        dtype: of its floating-point parameters and buffers; None leaves them as they are.
-        device: where the copy is; None is where the network is.
-
-    Example:
-        >>> copied(nn.Linear(2, 3), dtype=torch.float64).weight.dtype
-        torch.float64
-    """
-    twin = copy.deepcopy(uncovered(model)).requires_grad_(requires_grad=False)
-    return twin.to(device=device, dtype=dtype)
-
-
 @contextmanager
 def _prepared(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode, gradients only from where they are asked for, and attention in parts that can be followed."""
+    """Evaluation mode, the same random numbers in every pass, gradients only from where they are asked for.
+
+    Attention runs in parts: hooks see what happens inside of it, and every part can be differentiated.
+    """
+    devices = {each.device for each in model.parameters()}
     quick = torch.backends.mha.get_fastpath_enabled()
     math = nn.attention.sdpa_kernel(nn.attention.SDPBackend.MATH)
     try:
         torch.backends.mha.set_fastpath_enabled(False)
-        with in_mode(model, training=False), torch.no_grad(), math:
+        with (
+            in_mode(model, training=False),
+            torch.random.fork_rng(devices=[each for each in devices if each.type == "cuda"]),
+            torch.no_grad(),
+            math,
+        ):
+            seed_generators(0, devices)
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(quick)
-
-
-def _hooked(
-    place: _Place, name: str, at: Callable[[str, torch.Tensor], torch.Tensor]
-) -> torch.utils.hooks.RemovableHandle:
-    """Have what is at a place go through a function."""
-
-    def entered(_: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], Any]:
-        tensor = _first((*arguments, *named.values()))
-        if tensor is None:
-            raise SourceError(name, "no tensor goes into it", "name a module that takes one")
-        new = at(name, tensor)
-        given = tuple(new if each is tensor else each for each in arguments)
-        return given, {key: new if each is tensor else each for key, each in named.items()}
-
-    def left(_: nn.Module, __: tuple[Any, ...], output: Any) -> Any:  # noqa: ANN401 - what a module gives
-        tensor = tensor_of(output)
-        if tensor is None:
-            raise SourceError(name, f"it gives a {type(output).__name__} without a tensor", "name another point")
-        return _exchanged(output, tensor, at(name, tensor))
-
-    if place.side == INPUT:
-        return place.module.register_forward_pre_hook(entered, with_kwargs=True)
-    return place.module.register_forward_hook(left)
-
-
-def tensor_of(output: Any) -> torch.Tensor | None:  # noqa: ANN401 - what a module gives
-    """The tensor that what a module gives is about: itself, its logits, its "out", or the first tensor in it.
-
-    Example:
-        >>> tensor_of((torch.ones(1), torch.zeros(1)))
-        tensor([1.])
-    """
-    if isinstance(output, torch.Tensor):
-        return output
-    logits = getattr(output, "logits", None)
-    if isinstance(logits, torch.Tensor):
-        return logits
-    if isinstance(output, dict):
-        return output["out"] if isinstance(output.get("out"), torch.Tensor) else _first(tuple(output.values()))
-    if is_dataclass(output):
-        return _first(tuple(getattr(output, field.name) for field in fields(output)))
-    return _first(tuple(output)) if isinstance(output, tuple | list) else None
-
-
-def _first(parts: tuple[Any, ...]) -> torch.Tensor | None:
-    return next((part for part in parts if isinstance(part, torch.Tensor)), None)
-
-
-def _exchanged(output: Any, old: torch.Tensor, new: torch.Tensor) -> Any:  # noqa: ANN401 - what a module gives
-    """What a module gives with another tensor in the place of one."""
-    if new is old:
-        return output
-    if output is old:
-        return new
-    if isinstance(output, dict):
-        other = copy.copy(output)
-        for key, part in output.items():
-            if part is old:
-                other[key] = new
-        return other
-    if is_dataclass(output) and not isinstance(output, type):
-        held = {field.name: getattr(output, field.name) for field in fields(output)}
-        return replace(output, **{key: new for key, part in held.items() if part is old})
-    parts = [new if part is old else part for part in output]
-    return type(output)(*parts) if hasattr(output, "_fields") else type(output)(parts)
 
 
 def _others(inputs: torch.Tensor) -> torch.Tensor | None:

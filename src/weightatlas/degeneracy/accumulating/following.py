@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack, contextmanager
+from itertools import pairwise
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -81,6 +82,7 @@ class Follower(TorchFunctionMode):
         arguments: tuple[Any, ...] = (),
         named: dict[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401
+        """See one call."""
         del types
         named = named or {}
         if function is functional.multi_head_attention_forward:
@@ -90,16 +92,18 @@ class Follower(TorchFunctionMode):
         name = function_name(function)
         found = multiplied(name, arguments, named)
         parts = () if found is None else tuple(self._parts(found))
-        taken = (found.weight, found.bias) if found is not None and parts else ()
+        taken: tuple[object, ...] = ()
+        if found is not None and parts:
+            taken = (found.weight, found.bias if parts[0].site.bias is not None else None)
         self._note(name, (*arguments, *named.values()), taken, output)
         if found is None or not parts:
             return output
         for part in parts:
-            self.sites.setdefault(part.site.layer, part.site)
             uses = self._uses.setdefault(part.site.weight, [])
             if part.site not in uses:
                 uses.append(part.site)
-        return self._told(parts, found, output)
+        agreed = tuple(part for part in parts if self.sites.setdefault(part.site.layer, part.site).use == part.site.use)
+        return self._told(agreed, found, output) if agreed else output
 
     def _told(self, parts: tuple[Part, ...], found: Multiplied, output: torch.Tensor) -> torch.Tensor:
         """Tell the listener; where nothing before the product has a gradient, have the product begin one."""
@@ -136,16 +140,14 @@ class Follower(TorchFunctionMode):
         """Of every module with parameters at no site, which function they enter, or that none was called."""
         followed = {name for site in self.sites.values() for name in (site.weight, site.bias)}
         derived = {site.layer for site in self.sites.values() if site.is_derived}
-        reasons: dict[str, str] = {}
+        ends: dict[str, dict[str, list[str]]] = {}
         for name, _ in self._model.named_parameters():
             path, _, leaf = name.rpartition(".")
             owner = path.partition(_PARAMETRISED)[0]
             if name in followed or name in self._uses or owner in derived:
                 continue
-            words = self._others.get(name)
-            said = f"its {leaf} enters {', '.join(words)}, which is not followed" if words else "it was not run"
-            reasons[owner] = f"{reasons[owner]}; {said}" if owner in reasons and words else said
-        return reasons
+            ends.setdefault(owner, {}).setdefault(", ".join(self._others.get(name, ())), []).append(leaf)
+        return {owner: _reason(found) for owner, found in ends.items()}
 
     @staticmethod
     def _disagree(sites: list[Site]) -> bool:
@@ -158,7 +160,7 @@ class Follower(TorchFunctionMode):
         if len(by_rows) == 1:
             return False
         ordered = sorted(rows for rows in by_rows if rows is not None)
-        overlaps = any(before[1] > after[0] for before, after in zip(ordered, ordered[1:], strict=False))
+        overlaps = any(before[1] > after[0] for before, after in pairwise(ordered))
         return None in by_rows or overlaps
 
     def _entered(self, module: nn.Module, arguments: object) -> None:
@@ -185,6 +187,16 @@ def followable(model: nn.Module) -> nn.Module:
     return root
 
 
+def _reason(ends: dict[str, list[str]]) -> str:
+    """Say which parameters of a module enter which functions."""
+    entering = [
+        f"its {' and '.join(leaves)} {'enters' if len(leaves) == 1 else 'enter'} {words}, which is not followed"
+        for words, leaves in ends.items()
+        if words
+    ]
+    return "; ".join(entering) or "it was not run"
+
+
 def _tensors(given: tuple[Any, ...]) -> Iterator[torch.Tensor]:
     for one in given:
         if isinstance(one, torch.Tensor):
@@ -193,7 +205,7 @@ def _tensors(given: tuple[Any, ...]) -> Iterator[torch.Tensor]:
             yield from (each for each in one if isinstance(each, torch.Tensor))
 
 
-def _opened(function: FunctionType) -> Callable[..., Any]:
+def _opened(function: Any) -> Callable[..., Any]:  # noqa: ANN401 - a function of Python's
     """The same function without its first question, whether a mode would rather have the call: its parts are seen."""
     world = {**function.__globals__, "has_torch_function": lambda _: False}
     opened = FunctionType(function.__code__, world, function.__name__, function.__defaults__, function.__closure__)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch.autograd.graph import GradientEdge
 
     from weightatlas.degeneracy.accumulating.products import Multiplied
-    from weightatlas.degeneracy.accumulating.sites import Part
+    from weightatlas.degeneracy.accumulating.sites import Part, Site
     from weightatlas.degeneracy.accumulating.unfolding import Form
     from weightatlas.evaluation.batches import Batch
     from weightatlas.progress import Progress
@@ -36,6 +36,7 @@ BATCH: Final = 128
 """Examples at a time: their graph is kept for as many passes back as there are outputs."""
 
 _DATA: Final = "the data"
+_NETWORK: Final = "the network"
 
 
 class Passes:
@@ -45,9 +46,13 @@ class Passes:
     an output for all examples of a batch. Gradients are those of what a product gives, before anything is done to it.
 
     Attributes:
+        model: the network, or its copy.
+        batches: of the data.
+        seed: of probes, and of layers that draw.
         examples: how many there are.
         outputs: numbers that the network gives of an example; 0 before the first pass.
         dtype: of the network.
+        layers: names of those whose products can be told of, after a pass.
         skipped: why modules' weights are not told of, after a pass.
         blind: layers that ran where torch was told to keep no gradients.
         probes: as given.
@@ -81,12 +86,13 @@ class Passes:
         if self.device != own.device or self.dtype != own.dtype:
             root = copy.deepcopy(root).to(self.device, self.dtype)
         self._casts = dtype is not None
-        self._model, self._seed, self._size = root, seed, batch_size
-        self._batches = HeldBatches(data, examples=examples, device=self.device)
-        self.examples = self._batches.examples
+        self.model, self.seed, self._size = root, seed, batch_size
+        self.batches = HeldBatches(data, examples=examples, device=self.device)
+        self.examples = self.batches.examples
         self.outputs = 0
         self.probes = probes
         self.blind: set[str] = set()
+        self.layers: tuple[str, ...] = ()
         self.skipped: Mapping[str, str] = {}
 
     def run(
@@ -96,7 +102,7 @@ class Passes:
         *,
         progress: Progress,
         label: str,
-        wants: Callable[[str], bool] = lambda _: True,
+        wants: Callable[[Site], bool] = lambda _: True,
     ) -> None:
         """Go through the data once.
 
@@ -114,7 +120,7 @@ class Passes:
         tape: list[tuple[tuple[Part, ...], Form, GradientEdge]] = []
 
         def listen(parts: tuple[Part, ...], found: Multiplied, output: torch.Tensor) -> None:
-            wanted = tuple(part for part in parts if wants(part.site.layer))
+            wanted = tuple(part for part in parts if wants(part.site))
             for part in wanted:
                 on_activations(part, found)
             if on_gradients is not None and wanted:
@@ -123,8 +129,8 @@ class Passes:
                 else:
                     self.blind.update(part.site.layer for part in wanted)
 
-        follower = Follower(self._model, listen)
-        signs = torch.Generator().manual_seed(self._seed)
+        follower = Follower(self.model, listen)
+        signs = torch.Generator().manual_seed(self.seed)
         done = 0
         with self._ready(gradients=on_gradients is not None), follower.hooked():
             for inputs in self._inputs():
@@ -137,27 +143,28 @@ class Passes:
                 done += len(inputs)
                 progress(done, self.examples, label)
         follower.finish()
+        self.layers = tuple(follower.sites)
         self.skipped = follower.skipped
 
     @contextmanager
     def _ready(self, *, gradients: bool) -> Iterator[None]:
         gpus = [self.device] if self.device.type == "cuda" else []
         with (
-            in_mode(self._model, training=False),
+            in_mode(self.model, training=False),
             torch.random.fork_rng(devices=gpus),
             torch.enable_grad() if gradients else torch.no_grad(),
         ):
-            seed_generators(self._seed, gpus)
+            seed_generators(self.seed, gpus)
             yield
 
     def _inputs(self) -> Iterator[torch.Tensor]:
-        for inputs, _ in self._batches:
+        for inputs, _ in self.batches:
             cast = inputs.to(self.dtype) if self._casts and inputs.is_floating_point() else inputs
-            yield from cast.split(self._size)
+            yield from torch.split(cast, self._size)
 
     def _called(self, inputs: torch.Tensor) -> Any:  # noqa: ANN401 - what a network gives
         try:
-            return self._model(inputs)
+            return self.model(inputs)
         except (RuntimeError, TypeError, IndexError) as error:
             if isinstance(error, torch.OutOfMemoryError):
                 raise
@@ -171,11 +178,13 @@ class Passes:
         given = output_tensor(output)
         if given.ndim == 0 or len(given) != examples:
             problem = f"it gives {list(given.shape)} for {examples} inputs, not something for each"
-            raise SourceError(type(self._model).__name__, problem, "give a network whose outputs have an axis of examples")
+            raise SourceError(
+                type(self.model).__name__, problem, "give a network whose outputs have an axis of examples"
+            )
         flat = given.reshape(examples, -1)
         if self.outputs and flat.shape[1] != self.outputs:
             problem = f"it gives {flat.shape[1]} numbers for some inputs, and {self.outputs} for others"
-            raise SourceError(type(self._model).__name__, problem, "give inputs of one size")
+            raise SourceError(type(self.model).__name__, problem, "give inputs of one size")
         self.outputs = flat.shape[1]
         return flat
 
@@ -190,7 +199,7 @@ class Passes:
             return
         if not given.requires_grad:
             problem = "its output has no gradient with respect to what its layers give"
-            raise SourceError(type(self._model).__name__, problem, "give the network whose output is its last layer's")
+            raise SourceError(type(self.model).__name__, problem, "give the network whose output is its last layer's")
         edges = [edge for _, _, edge in tape]
         count = self.outputs if self.probes is None else self.probes
         for number in range(count):
@@ -224,7 +233,7 @@ def output_tensor(output: Any) -> torch.Tensor:  # noqa: ANN401 - what a network
     if not isinstance(given, torch.Tensor) or not given.is_floating_point():
         what = str(given.dtype) if isinstance(given, torch.Tensor) else type(output).__name__
         remedy = "give a network that gives a tensor of floating-point numbers, or an object that has logits"
-        raise SourceError("the network", f"it gives {what}", remedy)
+        raise SourceError(_NETWORK, f"it gives {what}", remedy)
     return given
 
 

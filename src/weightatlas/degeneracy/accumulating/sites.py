@@ -117,9 +117,7 @@ class Parameters:
         layer += "" if place.rows is None else f"[{place.rows[0]}:{place.rows[1]}]"
         kind = "attention" if is_attention else form.kind
         yield Part(
-            Site(
-                layer, place.name, bias, tuple(parameter.shape), place.rows, _turned(form, turned), width, units, kind
-            )
+            Site(layer, place.name, bias, tuple(parameter.shape), place.rows, _turned(form, turned), width, units, kind)
         )
 
     def derived(self, found: Multiplied, path: str, module: nn.Module) -> Iterator[Part]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 Precision = Literal["float64", "compensated"]
 
 PANEL: Final = 256
-"""Columns whose products are computed at a time. Only what is on and above the diagonal is; the rest is its mirror."""
+"""Rows of the sum that are computed at a time, at most, from their own columns on: the rest is their mirror."""
 
 
 class GramSum:
@@ -48,8 +48,9 @@ class GramSum:
         """Take in columns (groups, width, positions) of this sum's type."""
         self.positions += columns.shape[2]
         width = columns.shape[1]
-        for start in range(0, width, PANEL):
-            end = min(start + PANEL, width)
+        panels = -(-width // PANEL)
+        for number in range(panels):
+            start, end = (width * edge // panels for edge in (number, number + 1))
             left, right = columns[:, start:end], columns[:, start:].mT
             high = self._high[:, start:end, start:]
             if self._low is None:
@@ -68,13 +69,15 @@ class TriangleSum:
     """R of the QR factorisation of all columns along the directions that a Gram matrix could not tell from 0.
 
     Nothing is squared, so that its singular values are right to eps of the columns' length, in place of its root.
+
+    Attributes:
+        factors: R of each group; None where there is no such direction, or there were no columns.
     """
 
     def __init__(self, suspects: Sequence[Suspects]) -> None:
         """Begin with no columns; there are suspects for each group."""
         self._directions = [each.leaning for each in suspects]
-        self._factors: list[torch.Tensor | None] = [None for _ in suspects]
-        self.positions = 0
+        self.factors: list[torch.Tensor | None] = [None for _ in suspects]
 
     @property
     def is_needed(self) -> bool:
@@ -83,17 +86,12 @@ class TriangleSum:
 
     def add(self, columns: torch.Tensor) -> None:
         """Take in float64 columns (groups, width, positions)."""
-        self.positions += columns.shape[2]
         for group, directions in enumerate(self._directions):
             if directions.shape[1]:
                 rows = columns[group].mT @ directions
-                before = self._factors[group]
+                before = self.factors[group]
                 stacked = rows if before is None else torch.cat([before, rows])
-                self._factors[group] = torch.linalg.qr(stacked, mode="r").R
-
-    def triangles(self, positions: int) -> list[torch.Tensor | None]:
-        """R of each group over the root of the number of positions."""
-        return [None if factor is None else factor / positions**0.5 for factor in self._factors]
+                self.factors[group] = torch.linalg.qr(stacked, mode="r").R
 
 
 def _add_product(total: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Kind = Literal["linear", "convolution", "embedding"]
 
 CHUNK_BYTES: Final = 2**22
-"""Activations that are laid out at a time: what a second-level cache holds a part of, and a matrix product is fast on."""
+"""Activations that are laid out at a time: a cache holds a part of that, and a matrix product is fast on it."""
 
 GPU_CHUNK_BYTES: Final = 2**28
 
@@ -50,13 +50,6 @@ class Form:
     def size(self) -> int:
         """Places in a window."""
         return int(torch.Size(self.kernel).numel())
-
-
-def positions_of(form: Form, inputs: torch.Tensor) -> int:
-    """How many rows the inputs make."""
-    if form.kind == "convolution":
-        return len(inputs) * torch.Size(_extent(form, inputs)).numel()
-    return inputs.numel() // inputs.shape[-1] if form.kind == "linear" else inputs.numel()
 
 
 def activation_columns(
@@ -122,17 +115,19 @@ def _windows(form: Form, inputs: torch.Tensor, *, constant: bool, dtype: torch.d
             if held.numel() < count:
                 held = inputs.new_empty(count, dtype=dtype)
             columns = held[:count].view(form.groups, width + constant, -1)
-            _fill(columns[:, :width].unflatten(2, shape), form, padded, top)
+            windows = columns[:, :width].view(form.groups, -1, *form.kernel, *shape)
+            _fill(windows, form, padded, top)
             if constant:
                 columns[:, width] = 1
             yield columns
 
 
-def _fill(columns: torch.Tensor, form: Form, padded: torch.Tensor, top: int) -> None:
-    """Copy the inputs into windows, one place of the window at a time: its neighbours in memory stay neighbours."""
-    extent = columns.shape[3:]
-    windows = columns.unflatten(1, (-1, *form.kernel))
-    channels = padded.transpose(0, 1).unflatten(0, (form.groups, -1))
+def _fill(windows: torch.Tensor, form: Form, padded: torch.Tensor, top: int) -> None:
+    """Copy the inputs into windows, one place of the window at a time: neighbours in memory stay neighbours."""
+    extent = windows.shape[3 + len(form.kernel) :]
+    examples, channels = padded.shape[:2]
+    parts = padded.view(examples, form.groups, channels // form.groups, *padded.shape[2:])
+    channels_first = parts.permute(1, 2, 0, *range(3, parts.ndim))
     for place in product(*map(range, form.kernel)):
         slices = [
             slice(begin, begin + (length - 1) * stride + 1, stride)
@@ -144,7 +139,8 @@ def _fill(columns: torch.Tensor, form: Form, padded: torch.Tensor, top: int) -> 
             )
         ]
         kept = tuple(size - 1 - at for size, at in zip(form.kernel, place, strict=True)) if form.spread else place
-        windows[(slice(None), slice(None), *kept)] = channels[(slice(None), slice(None), slice(None), *slices)]
+        whole = (slice(None), slice(None))
+        windows[(*whole, *kept)] = channels_first[(*whole, slice(None), *slices)]
 
 
 def _padded(form: Form, inputs: torch.Tensor) -> torch.Tensor:

@@ -12,26 +12,67 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
-from weightatlas.degeneracy.communities.layered_graph import NullModel, in_order_of_size, modularity
-from weightatlas.degeneracy.communities.moving import LEAST_GAIN, Flat, move, refined_parts
+from weightatlas.degeneracy.communities.layered_graph import in_order_of_size
+from weightatlas.degeneracy.communities.moving import LEAST_GAIN, Flat, merged, move, refined_parts
 
 if TYPE_CHECKING:
     from weightatlas.degeneracy.communities.layered_graph import Expected, Labels, LayeredGraph
 
+TIE: Final = 1e-9
+"""Two communities become one where that costs less than this share of all weight."""
 ROUNDS: Final = 10
 """Of the whole algorithm, each from where the last one ended, as long as modularity rises."""
 
 
-def leiden(graph: LayeredGraph, *, resolution: float = 1.0, expected: Expected = "layered", seed: int = 0) -> Labels:
+class Prepared:
+    """A graph as the search takes it, made ready once for any number of seeds.
+
+    Attributes:
+        joined: int64, the nodes that have edges.
+        flat: the graph of these; all its weights add up to 1.
+        size: nodes, with those that have no edges.
+    """
+
+    def __init__(self, graph: LayeredGraph, expected: Expected = "layered") -> None:
+        """Scale the graph's weights."""
+        adjacency = graph.adjacency()
+        self.size = int(adjacency.shape[0])
+        self.joined = np.flatnonzero(np.diff(adjacency.indptr))
+        total = graph.total or 1.0
+        within = adjacency[self.joined][:, self.joined].tocsr()
+        null = graph.null_model(expected)
+        self.flat = Flat(
+            within.indptr,
+            within.indices,
+            within.data / total,
+            null.sources[self.joined] / total,
+            null.targets[self.joined] / total,
+            null.totals / total,
+        )
+
+    def modularity(self, labels: Labels, resolution: float = 1.0) -> float:
+        """Q, as `layered_graph.modularity` defines it; labels are of all nodes. NaN for a graph without edges."""
+        if not self.joined.size:
+            return float("nan")
+        names, flat = labels[self.joined], self.flat
+        rows = np.repeat(names, np.diff(flat.starts))
+        inside = float(flat.weights[rows == names[flat.neighbours]].sum()) / 2
+        sums = [np.zeros((int(names.max()) + 1, flat.totals.size)) for _ in range(2)]
+        np.add.at(sums[0], names, flat.sources)
+        np.add.at(sums[1], names, flat.targets)
+        return inside - resolution * float((sums[0] * sums[1] / flat.totals).sum())
+
+
+def leiden(graph: Prepared, *, resolution: float = 1.0, seed: int | np.random.SeedSequence = 0) -> Labels:
     """Find communities of high modularity.
 
     Rounds of three phases: nodes move where modularity rises most; each community is refined into connected parts;
-    the parts become the nodes of a smaller graph. A community that ends up in pieces is taken apart.
+    the parts become the nodes of a smaller graph. A community that ends up in pieces is taken apart, and two become one
+    where modularity does not tell them apart.
 
     Args:
-        graph: the graph.
+        graph: with what chance would make of it.
         resolution: above 1 gives more and smaller communities.
-        expected: what chance would do, as in `LayeredGraph.null_model`.
         seed: of the order of nodes and of refinement.
 
     Returns:
@@ -44,61 +85,80 @@ def leiden(graph: LayeredGraph, *, resolution: float = 1.0, expected: Expected =
     Example:
         >>> from weightatlas.degeneracy.communities.layered_graph import graph_of
         >>> two = np.kron(np.eye(2), np.ones((3, 3)))  # two blocks, three columns
-        >>> leiden(graph_of([two, two])).tolist()
+        >>> leiden(Prepared(graph_of([two, two]))).tolist()
         [0, 0, 0, 1, 1, 1, 0, 0, 0, 1, 1, 1, 0, 0, 0, 1, 1, 1]
     """
-    adjacency = graph.adjacency()
-    joined = np.flatnonzero(np.diff(adjacency.indptr))
-    labels = np.full(adjacency.shape[0], -1, dtype=np.int64)
-    if not joined.size:
+    labels = np.full(graph.size, -1, dtype=np.int64)
+    if not graph.joined.size:
         return labels
-    within = (adjacency[joined][:, joined] / graph.total).tocsr()
-    null = graph.null_model(expected)
-    scaled = NullModel(
-        null.sources[joined] / graph.total, null.targets[joined] / graph.total, null.totals / graph.total
-    )
     generator = np.random.default_rng(seed)
-    found = np.arange(len(joined), dtype=np.int64)
-    best = -np.inf
+    found = np.arange(len(graph.joined), dtype=np.int64)
+    best, kept = -np.inf, labels
     for _ in range(ROUNDS):
-        found = _connected(within, _one_round(within, scaled, found, resolution, generator))
-        labels[joined] = found
-        reached = modularity(graph, labels, resolution=resolution, expected=expected)
+        found = _connected(graph.flat, _one_round(graph.flat, found, resolution, generator))
+        found = _merged_where_nothing_is_lost(graph.flat, found, resolution)
+        labels = labels.copy()
+        labels[graph.joined] = found
+        reached = graph.modularity(labels, resolution)
         if reached <= best + LEAST_GAIN:
             break
-        best = reached
-    return in_order_of_size(labels)
+        best, kept = reached, labels
+    return in_order_of_size(kept)
 
 
-def _one_round(
-    adjacency: sparse.csr_matrix, null: NullModel, labels: Labels, resolution: float, generator: np.random.Generator
-) -> Labels:
+def _one_round(flat: Flat, labels: Labels, resolution: float, generator: np.random.Generator) -> Labels:
     """Move, refine and merge until no community can be merged further."""
     part = np.arange(len(labels), dtype=np.int64)  # which node of the smaller graph each node is in
     while True:
-        flat = Flat(adjacency.indptr, adjacency.indices, adjacency.data, *null)
-        count = adjacency.shape[0]
+        count = len(labels)
         move(flat, labels, resolution, generator.permutation(count))
-        labels = np.unique(labels, return_inverse=True)[1].astype(np.int64)
+        labels = _without_gaps(labels)
         if labels.max() + 1 == count:
             return labels[part]
         refined = refined_parts(flat, labels, resolution, generator.permutation(count), generator.random(count))
-        refined = np.unique(refined, return_inverse=True)[1].astype(np.int64)
+        refined = _without_gaps(refined)
         if refined.max() + 1 == count:
             refined = labels
-        size = int(refined.max()) + 1
-        merge = sparse.csr_matrix((np.ones(count), (refined, np.arange(count))), shape=(size, count))
-        adjacency = (merge @ adjacency @ merge.T).tocsr()
-        null = NullModel(merge @ null.sources, merge @ null.targets, null.totals)
-        merged = np.empty(size, dtype=np.int64)
-        merged[refined] = labels
-        part, labels = refined[part], merged
+        of_parts = np.empty(int(refined.max()) + 1, dtype=np.int64)
+        of_parts[refined] = labels
+        flat, part, labels = merged(flat, refined), refined[part], of_parts
 
 
-def _connected(adjacency: sparse.csr_matrix, labels: Labels) -> Labels:
+def _merged_where_nothing_is_lost(flat: Flat, labels: Labels, resolution: float) -> Labels:
+    """Of equal modularity, the fewest communities: those with an edge between them are merged, best ones first."""
+    count = int(labels.max()) + 1
+    rows = np.repeat(labels, np.diff(flat.starts))
+    between = np.zeros((count, count))
+    np.add.at(between, (rows, labels[flat.neighbours]), flat.weights)
+    sources, targets = (np.zeros((count, flat.totals.size)) for _ in range(2))
+    np.add.at(sources, labels, flat.sources)
+    np.add.at(targets, labels, flat.targets)
+    chance = (sources / flat.totals) @ targets.T
+    gains = between - resolution * (chance + chance.T)
+    number = np.arange(count)
+    while True:
+        open_to = np.where((between > 0) & ~np.eye(count, dtype=np.bool_), gains, -np.inf)
+        one, other = divmod(int(open_to.argmax()), count)
+        if not open_to[one, other] >= -TIE:
+            return _without_gaps(number[labels])
+        for table in (between, gains):  # both add up
+            table[one] += table[other]
+            table[:, one] += table[:, other]
+            table[other] = table[:, other] = 0
+        number[number == other] = one
+
+
+def _without_gaps(labels: Labels) -> Labels:
+    """The same, numbered from 0."""
+    number = np.cumsum(np.bincount(labels) > 0, dtype=np.int64) - 1
+    return number[labels]
+
+
+def _connected(flat: Flat, labels: Labels) -> Labels:
     """The connected pieces of communities."""
-    edges = adjacency.tocoo()
-    inside = labels[edges.row] == labels[edges.col]
-    kept = sparse.coo_matrix((edges.data[inside], (edges.row[inside], edges.col[inside])), shape=adjacency.shape)
+    rows = np.repeat(np.arange(len(labels)), np.diff(flat.starts))
+    inside = labels[rows] == labels[flat.neighbours]
+    shape = (len(labels), len(labels))
+    kept = sparse.csr_matrix((flat.weights[inside], (rows[inside], flat.neighbours[inside])), shape=shape)
     pieces: Labels = connected_components(kept, directed=False)[1].astype(np.int64)
     return pieces

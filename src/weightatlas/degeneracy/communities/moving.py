@@ -52,6 +52,32 @@ class Near(NamedTuple):
     names: Labels
 
 
+class Queue(NamedTuple):
+    """Nodes that wait to be asked, in a ring, and whether each does."""
+
+    nodes: Labels
+    waiting: npt.NDArray[np.bool_]
+
+
+class Room(NamedTuple):
+    """What the loops work on. It is made outside of compiled code."""
+
+    own: Sums
+    sums: Sums
+    near: Near
+    queue: Queue
+
+
+class Parts(NamedTuple):
+    """The same for refinement: sums over communities and over parts, and the weight from parts to their community."""
+
+    own: Sums
+    around: Sums
+    sums: Sums
+    near: Near
+    outward: Array
+
+
 @numba.njit(nogil=True, cache=True)
 def _chance(  # pragma: no cover - compiled
     first: Sums, one: int, second: Sums, other: int, totals: Array
@@ -88,8 +114,7 @@ def _look(flat: Flat, node: int, names: Labels, within: Labels, near: Near) -> i
     return found
 
 
-@numba.njit(nogil=True, cache=True)
-def move(flat: Flat, labels: Labels, resolution: float, order: Labels) -> None:  # pragma: no cover - compiled
+def move(flat: Flat, labels: Labels, resolution: float, order: Labels) -> None:
     """Move nodes, in place, to the community where modularity gains most, until none gains more than `LEAST_GAIN`.
 
     Args:
@@ -98,21 +123,42 @@ def move(flat: Flat, labels: Labels, resolution: float, order: Labels) -> None: 
         resolution: of modularity.
         order: int64 (nodes,), who is asked first; later, those with a neighbour that has left are.
     """
-    count = labels.size
+    members = np.bincount(labels, minlength=labels.size)
     own = Sums(flat.sources, flat.targets)
-    sums = Sums(np.zeros_like(flat.sources), np.zeros_like(flat.targets))
-    members = np.zeros(count, np.int64)
-    for node in range(count):
-        members[labels[node]] += 1
-        _shift(sums, labels[node], flat, node, 1.0)
-    empty = [label for label in range(count) if members[label] == 0]
-    queue, waiting = order.copy(), np.ones(count, np.bool_)
-    head, length = 0, count
-    near, anywhere = Near(np.zeros(count), np.empty(count, np.int64)), np.zeros(count, np.int64)
-    while length:
-        node = queue[head]
-        head, length = (head + 1) % count, length - 1
-        waiting[node] = False
+    sums = Sums(*(_summed(part, labels) for part in own))
+    empty = np.append(np.flatnonzero(members == 0), np.zeros(int((members > 0).sum()), dtype=np.int64))
+    queue = Queue(order.copy(), np.ones(labels.size, dtype=np.bool_))
+    _move(flat, labels, resolution, Room(own, sums, _near(labels.size), queue), (members, empty))
+
+
+def _summed(strengths: Array, labels: Labels) -> Array:
+    sums = np.zeros_like(strengths)
+    np.add.at(sums, labels, strengths)
+    return sums
+
+
+def _near(count: int) -> Near:
+    return Near(np.zeros(count), np.zeros(count + 1, dtype=np.int64))
+
+
+@numba.njit(nogil=True, cache=True)
+def _move(  # pragma: no cover - compiled
+    flat: Flat, labels: Labels, resolution: float, room: Room, counts: tuple[Labels, Labels]
+) -> None:
+    own, sums, near, queue = room.own, room.sums, room.near, room.queue
+    members, empty = counts
+    count = labels.size
+    anywhere = np.zeros(count, np.int64)
+    spare = 0
+    for label in range(count):
+        spare += members[label] == 0
+    head = 0
+    length = count
+    while length > 0:
+        node = queue.nodes[head]
+        head = (head + 1) % count
+        length -= 1
+        queue.waiting[node] = False
         label = labels[node]
         members[label] -= 1
         _shift(sums, label, flat, node, -1.0)
@@ -123,17 +169,20 @@ def move(flat: Flat, labels: Labels, resolution: float, order: Labels) -> None: 
             name = near.names[place]
             gain = near.weights[name] - resolution * _chance(own, node, sums, name, flat.totals)
             if gain > highest + LEAST_GAIN:
-                best, highest = name, gain
+                best = name
+                highest = gain
             near.weights[name] = 0.0
         if members[label] > 0 and highest < -LEAST_GAIN:
-            best = empty.pop()
+            spare -= 1
+            best = empty[spare]
         if best != label and members[label] == 0:
-            empty.append(label)
+            empty[spare] = label
+            spare += 1
         labels[node] = best
         members[best] += 1
         _shift(sums, best, flat, node, 1.0)
         if best != label:
-            length = _ask_again(flat, node, labels, (queue, waiting), (head, length))
+            length = _ask_again(flat, node, labels, queue, (head, length))
 
 
 @numba.njit(nogil=True, cache=True)
@@ -141,25 +190,21 @@ def _ask_again(  # pragma: no cover - compiled
     flat: Flat,
     node: int,
     labels: Labels,
-    asked: tuple[Labels, npt.NDArray[np.bool_]],
+    queue: Queue,
     where: tuple[int, int],
 ) -> int:
     """Put a node's neighbours outside of its community into the queue; how long that is then."""
-    queue, waiting = asked
     head, length = where
     for edge in range(flat.starts[node], flat.starts[node + 1]):
         other = flat.neighbours[edge]
-        if not waiting[other] and labels[other] != labels[node]:
-            queue[(head + length) % queue.size] = other
+        if not queue.waiting[other] and labels[other] != labels[node]:
+            queue.nodes[(head + length) % queue.nodes.size] = other
             length += 1
-            waiting[other] = True
+            queue.waiting[other] = True
     return length
 
 
-@numba.njit(nogil=True, cache=True)
-def refined_parts(  # pragma: no cover - compiled
-    flat: Flat, labels: Labels, resolution: float, order: Labels, uniforms: Array
-) -> Labels:
+def refined_parts(flat: Flat, labels: Labels, resolution: float, order: Labels, uniforms: Array) -> Labels:
     """Split communities into connected parts: a node that is still alone may join a part that it gains by.
 
     Nodes and parts must be well connected to the rest of their community: by more than chance.
@@ -175,39 +220,52 @@ def refined_parts(  # pragma: no cover - compiled
         int64 (nodes,): parts, each below the number of nodes.
     """
     count = labels.size
-    parts, size = np.arange(count), np.ones(count, np.int64)
+    parts = np.arange(count, dtype=np.int64)
     own = Sums(flat.sources, flat.targets)
-    sums = Sums(np.zeros_like(flat.sources), np.zeros_like(flat.targets))
-    part_sums = Sums(flat.sources.copy(), flat.targets.copy())
-    outward = np.zeros(count)  # weight from a part to the rest of its community
-    for node in range(count):
-        _shift(sums, labels[node], flat, node, 1.0)
+    around = Sums(*(_summed(part, labels) for part in own))
+    room = Parts(own, around, Sums(own.sources.copy(), own.targets.copy()), _near(count), np.zeros(count))
+    _refine(flat, (labels, parts), resolution, room, (order, uniforms))
+    return parts
+
+
+@numba.njit(nogil=True, cache=True)
+def _refine(  # pragma: no cover - compiled
+    flat: Flat,
+    names: tuple[Labels, Labels],
+    resolution: float,
+    room: Parts,
+    draws: tuple[Labels, Array],
+) -> None:
+    labels, parts = names
+    order, uniforms = draws
+    own, around, sums, near, outward = room.own, room.around, room.sums, room.near, room.outward
+    size = np.ones(labels.size, np.int64)
+    chances = np.empty(labels.size + 1)
+    for node in range(labels.size):
         for edge in range(flat.starts[node], flat.starts[node + 1]):
             if flat.neighbours[edge] != node and labels[flat.neighbours[edge]] == labels[node]:
                 outward[node] += flat.weights[edge]
-    near, chances = Near(np.zeros(count), np.empty(count + 1, np.int64)), np.empty(count + 1)
     for node in order:
-        expected = _chance(own, node, sums, labels[node], flat.totals) - _chance(own, node, own, node, flat.totals)
+        expected = _chance(own, node, around, labels[node], flat.totals) - _chance(own, node, own, node, flat.totals)
         if size[parts[node]] > 1 or outward[node] <= 0.0 or outward[node] < resolution * expected:
             continue
         found = _look(flat, node, parts, labels, near)
         for place in range(found):
             part = near.names[place]
-            rest = _chance(part_sums, part, sums, labels[node], flat.totals)
-            rest -= _chance(part_sums, part, part_sums, part, flat.totals)
-            gain = near.weights[part] - resolution * _chance(own, node, part_sums, part, flat.totals)
+            rest = _chance(sums, part, around, labels[node], flat.totals) - _chance(sums, part, sums, part, flat.totals)
+            gain = near.weights[part] - resolution * _chance(own, node, sums, part, flat.totals)
             joins = gain >= 0.0 and outward[part] >= resolution * rest
             chances[place] = np.exp(gain / outward[node] / RANDOMNESS) if joins else 0.0
-        near.names[found], chances[found] = parts[node], 1.0  # to stay alone gains nothing
+        near.names[found] = parts[node]
+        chances[found] = 1.0  # to stay alone gains nothing
         part = near.names[_drawn(chances[: found + 1], uniforms[node])]
         if part != parts[node]:
             size[part] += 1
             outward[part] += outward[node] - 2.0 * near.weights[part]
-            _shift(part_sums, part, flat, node, 1.0)
+            _shift(sums, part, flat, node, 1.0)
             parts[node] = part
         for place in range(found):
             near.weights[near.names[place]] = 0.0
-    return parts
 
 
 @numba.njit(nogil=True, cache=True)
@@ -219,3 +277,51 @@ def _drawn(chances: Array, uniform: float) -> int:  # pragma: no cover - compile
             return place
         left -= chances[place]
     return int(chances.size - 1)
+
+
+def merged(flat: Flat, parts: Labels) -> Flat:
+    """The graph whose nodes are the parts of another; what is within a part is left out, for it moves with it.
+
+    Args:
+        flat: the graph.
+        parts: int64 (nodes,), numbered from 0 without gaps.
+    """
+    count = int(parts.max()) + 1
+    order = np.argsort(parts, kind="stable")
+    starts, neighbours, weights = _merged(flat, parts, order, _near(count))
+    sources, targets = (np.zeros((count, flat.totals.size)) for _ in range(2))
+    np.add.at(sources, parts, flat.sources)
+    np.add.at(targets, parts, flat.targets)
+    return Flat(starts, neighbours, weights, sources, targets, flat.totals)
+
+
+@numba.njit(nogil=True, cache=True)
+def _merged(  # pragma: no cover - compiled
+    flat: Flat, parts: Labels, order: Labels, near: Near
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], Array]:
+    count = near.weights.size
+    starts = np.zeros(count + 1, np.int32)
+    neighbours = np.empty(flat.neighbours.size, np.int32)
+    weights = np.empty(flat.weights.size)
+    filled = 0
+    place = 0
+    for part in range(count):
+        found = 0
+        while place < order.size and parts[order[place]] == part:
+            node = order[place]
+            for edge in range(flat.starts[node], flat.starts[node + 1]):
+                name = parts[flat.neighbours[edge]]
+                if name != part:
+                    if near.weights[name] == 0.0:
+                        near.names[found] = name
+                        found += 1
+                    near.weights[name] += flat.weights[edge]
+            place += 1
+        for number in range(found):
+            name = near.names[number]
+            neighbours[filled] = name
+            weights[filled] = near.weights[name]
+            near.weights[name] = 0.0
+            filled += 1
+        starts[part + 1] = filled
+    return starts, neighbours[:filled].copy(), weights[:filled].copy()

@@ -85,28 +85,21 @@ def layers_chart(survey: Degeneracy) -> AnyChart:
     wide = max(2.0, min(18.0, 420.0 / max(layers, 1)))
     y = alt.Y("share:Q", title="free directions, of the layer's weights", axis=alt.Axis(format="%"))
     tooltip = ["layer:N", "words:N", alt.Tooltip("directions:Q", format=","), alt.Tooltip("share:Q", format=".2%")]
-    bars = [row for row in rows if row["source"] == "union"]
-    dots = [row for row in rows if row["source"] in KINDS]
-    ticks = [row for row in rows if row["source"] == "exact"]
-    kinds = [WORDS[kind] for kind in KINDS if any(row["source"] == kind for row in dots)]
-    colours = [palette.CATEGORIES[1 + place] for place, kind in enumerate(KINDS) if WORDS[kind] in kinds]
-    drawn: list[alt.Chart] = [
-        inline(bars).mark_bar(size=wide, stroke=None, color=palette.NULL).encode(x=x, y=y, tooltip=tooltip),
-        inline(dots)
+    kinds = [kind for kind in KINDS if any(row["source"] == kind for row in rows)]
+    scale = alt.Scale(
+        domain=[WORDS[kind] for kind in kinds], range=[palette.CATEGORIES[1 + KINDS.index(kind)] for kind in kinds]
+    )
+    legend = alt.Legend(orient="top", labelLimit=260)
+    # One table for all marks: with one each, Vega does not keep the order of the layers.
+    base = inline(rows).encode(x=x, y=y, tooltip=tooltip)
+    bars = base.transform_filter("datum.source == 'union'").mark_bar(size=wide, stroke=None, color=palette.RULE)
+    ticks = base.transform_filter("datum.source == 'exact'").mark_tick(color=palette.INK, thickness=1.6, size=wide + 6)
+    dots = (
+        base.transform_filter(alt.FieldOneOfPredicate(field="source", oneOf=kinds))
         .mark_point(filled=True, size=36, opacity=0.9)
-        .encode(
-            x=x,
-            y=y,
-            color=alt.Color(
-                "words:N", title=None, scale=alt.Scale(domain=kinds, range=colours), legend=alt.Legend(orient="top")
-            ),
-            tooltip=tooltip,
-        ),
-    ]
-    if ticks:
-        mark = inline(ticks).mark_tick(color=palette.INK, thickness=1.6, size=wide + 6)
-        drawn.append(mark.encode(x=x, y=y, tooltip=tooltip))
-    chart: AnyChart = alt.layer(*drawn).properties(width="container", height=HEIGHT)
+        .encode(color=alt.Color("words:N", title=None, scale=scale, legend=legend))
+    )
+    chart: AnyChart = alt.layer(bars, dots, ticks).properties(width="container", height=HEIGHT)
     return chart
 
 

@@ -30,7 +30,7 @@ def changes(network: ParameterMap, batches: Iterable[Batch], directions: torch.T
     total = torch.zeros(len(directions), dtype=torch.float64, device=network.device)
     named = [network.named(direction) for direction in directions]
     for inputs, _ in batches:
-        for part in inputs.split(ROWS):
+        for part in torch.split(inputs, ROWS):
             total += network.along(part, named).double().square().sum((1, 2))
     return total.sqrt()
 
@@ -50,7 +50,7 @@ def largest_singular_value(network: ParameterMap, batches: Iterable[Batch], *, s
         direction = direction / direction.norm()
         back, square = torch.zeros_like(direction), 0.0
         for inputs, _ in batches:
-            for part in inputs.split(ROWS):
+            for part in torch.split(inputs, ROWS):
                 along = network.along(part, [network.named(direction)])
                 square += float(along.double().square().sum())
                 back += network.rows(part, along[None])[0]

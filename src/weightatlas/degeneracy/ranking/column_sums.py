@@ -53,5 +53,5 @@ class ColumnSums:
         for order, weights in zip(self._orders, self._weights, strict=True):
             mixed = rows[:, order] * weights.to(rows.dtype)
             missing = -self._columns % self._share
-            found.append(torch.nn.functional.pad(mixed, (0, missing)).unflatten(1, (-1, self._share)).sum(2))
+            found.append(torch.nn.functional.pad(mixed, (0, missing)).reshape(len(rows), -1, self._share).sum(2))
         return torch.cat(found, dim=1)

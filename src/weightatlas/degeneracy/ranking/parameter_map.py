@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
+from torch import nn
 from torch.func import functional_call, vjp, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -17,13 +18,25 @@ from weightatlas.evaluation.seeding import seed_generators
 from weightatlas.wording import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from torch import nn
+    from weightatlas.evaluation.batches import Batch
 
 Parameters = Mapping[str, torch.Tensor]
 
 _DATA: Final = "the data"
+_NETWORK: Final = "the network"
+
+
+class CastBatches:
+    """Data, to be gone through as often as they can be, with inputs as a copy of a network takes them."""
+
+    def __init__(self, network: ParameterMap, data: Iterable[Batch]) -> None:
+        self._network, self._data = network, data
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Start a pass."""
+        return ((self._network.cast(inputs), targets) for inputs, targets in self._data)
 
 
 class ParameterMap:
@@ -75,9 +88,12 @@ class ParameterMap:
             name: tensor.detach() for name, tensor in self.model.named_parameters() if tensor.requires_grad
         }
         self.size = sum(tensor.numel() for tensor in self.parameters.values())
-        self._rest = {name: tensor.detach() for name, tensor in self.model.named_parameters() if not tensor.requires_grad}
+        self._rest = {
+            name: tensor.detach() for name, tensor in self.model.named_parameters() if not tensor.requires_grad
+        }
         self._seed = seed
-        self._vectorised = True
+        windows = any(isinstance(module, nn.modules.conv._ConvNd) for module in self.model.modules())  # noqa: SLF001 - torch names no other base
+        self._vectorised = not (windows and self.device.type == "cpu")  # each example's own filters take far longer so
         if not self.parameters:
             message = "the network has no parameter that requires a gradient"
             raise ValueError(message)
@@ -89,7 +105,7 @@ class ParameterMap:
             SourceError: the network cannot take the inputs, or gives no tensor with an axis of examples.
         """
         try:
-            return self._run(self._cast(inputs), self.parameters if parameters is None else parameters)
+            return self._run(self.cast(inputs), self.parameters if parameters is None else parameters)
         except (RuntimeError, TypeError, IndexError) as error:
             if isinstance(error, torch.OutOfMemoryError):
                 raise
@@ -118,7 +134,7 @@ class ParameterMap:
                 width = self.outputs(inputs[:1]).shape[1]
                 eye = torch.eye(width, dtype=self.dtype, device=self.device)
                 mixing = eye[:, None].expand(len(inputs), width, 1, width)
-            groups = self._cast(inputs).reshape(len(mixing), mixing.shape[2], *inputs.shape[1:])
+            groups = self.cast(inputs).reshape(len(mixing), mixing.shape[2], *inputs.shape[1:])
             found = self._pulled_back(groups, mixing)
         if not found.isfinite().all():
             message = "derivatives of the network's outputs are not finite: check the inputs and the weights"
@@ -145,9 +161,7 @@ class ParameterMap:
             }
             return torch.stack([self._along(direction, gradients, weights) for direction in directions])
 
-    def _along(
-        self, direction: Parameters, gradients: Parameters, weights: torch.Tensor
-    ) -> torch.Tensor:
+    def _along(self, direction: Parameters, gradients: Parameters, weights: torch.Tensor) -> torch.Tensor:
         """One of them, from gradients that depend on the outputs' weights linearly."""
         parts = [
             (gradients[name] * change.to(self.device, self.dtype)).sum()
@@ -191,7 +205,7 @@ class ParameterMap:
 
     def _together(self, groups: torch.Tensor, mixing: torch.Tensor) -> torch.Tensor:
         def of_group(inputs: torch.Tensor, weights: torch.Tensor) -> dict[str, torch.Tensor]:
-            _, pull = vjp(lambda parameters: self._run(inputs, parameters), self.parameters)
+            pull: Any = vjp(lambda parameters: self._run(inputs, parameters), self.parameters)[1]
             found: dict[str, torch.Tensor] = vmap(lambda weight: pull(weight)[0])(weights)
             return found
 
@@ -221,12 +235,17 @@ class ParameterMap:
         output = functional_call(self.model, {**buffers, **self._rest, **parameters}, (inputs,))
         return self._flat(output, len(inputs))
 
-    def _cast(self, inputs: torch.Tensor) -> torch.Tensor:
+    def cast_batches(self, data: Iterable[Batch]) -> CastBatches:
+        """Some data with the inputs as the copy takes them."""
+        return CastBatches(self, data)
+
+    def cast(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Inputs as the copy takes them: of its type, if they are of a floating one, on its device."""
         return inputs.to(self.device, self.dtype) if inputs.is_floating_point() else inputs.to(self.device)
 
     def _flat(self, output: Any, examples: int) -> torch.Tensor:  # noqa: ANN401 - what a network gives
         found = output_tensor(output)
         if not found.ndim or len(found) != examples:
             problem = f"the network gives {list(found.shape)} for {examples} inputs"
-            raise SourceError("the network", problem, "give one whose outputs have an axis of examples")
+            raise SourceError(_NETWORK, problem, "give one whose outputs have an axis of examples")
         return found.reshape(examples, -1)

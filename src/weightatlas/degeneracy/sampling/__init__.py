@@ -1,1 +1,1 @@
-"""Chains that sample the weights around a trained network, the step that suits them, and whether they can be trusted."""
+"""Chains that sample the weights around a trained network, their steps, and whether they can be trusted."""

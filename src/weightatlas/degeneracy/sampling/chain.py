@@ -36,7 +36,8 @@ class Records:
 
     Attributes:
         losses: float64 (records,), the loss on all data, or an estimate of it without bias.
-        heats: float64 (records,), \(\frac{\epsilon}{8} \sum_i G_i g_i^2\), g the gradient that the step went along.
+        heats: float64 (records,), \(\frac{\epsilon}{8}\, n\beta \nabla L_b \cdot G g\), g the gradient that the step
+            went along: what its length adds to the estimate.
     """
 
     losses: Array
@@ -84,16 +85,16 @@ class Chain:
     def _step(self) -> float:
         """Take a step and say how much it heats the chain."""
         nbeta, localization = self._posterior.nbeta, self._posterior.localization
-        squares = []
+        products = []
         for leaf, centre in zip(self._leaves.values(), self._posterior.mean_loss.parameters.values(), strict=True):
             slope = torch.zeros_like(leaf) if leaf.grad is None else leaf.grad * nbeta
-            squares.append(slope.add_(leaf.detach() - centre, alpha=localization).square_())
+            products.append(torch.add(slope, leaf.detach() - centre, alpha=localization).mul_(slope))
         self._optimizer.step(noise_generator=self._noise)
         total = 0.0
-        for leaf, square in zip(self._leaves.values(), squares, strict=True):
+        for leaf, product in zip(self._leaves.values(), products, strict=True):
             mean_square = self._optimizer.state[leaf].get("square_avg")
-            scaled = square if mean_square is None else square / (mean_square.sqrt() + FLOOR)
-            total += float(scaled.sum(dtype=scaled.dtype))
+            scaled = product if mean_square is None else product / (mean_square.sqrt() + FLOOR)
+            total += float(scaled.sum())
         return self._step_size / 8 * total
 
 

@@ -76,7 +76,7 @@ def effective_draws(traces: Array) -> float:
     pairs = correlations[: count // 2 * 2].reshape(-1, 2).sum(axis=1)
     ends = np.flatnonzero(pairs <= 0)
     pairs = np.minimum.accumulate(pairs[: ends[0]] if ends.size else pairs)
-    return chains * count / max(1.0, 2 * float(pairs.sum()) - 1)
+    return float(chains * count / max(1.0, 2 * float(pairs.sum()) - 1))
 
 
 def drift(traces: Array) -> float:

@@ -56,7 +56,7 @@ def unstable(*, rhat: float, worth: float, moved: float, shift: float) -> list[s
     if abs(moved) > MOST_DRIFT:
         way = "rises" if moved > 0 else "falls"
         sentences.append(
-            f"the loss still {way} after burn-in, z = {moved:+.1f} and {shift:+.3g} of the estimate: leave out more steps"
+            f"the loss still {way} after burn-in, z = {moved:+.1f}, the estimate by {shift:+.3g}: leave out more steps"
         )
     return sentences
 
@@ -72,10 +72,8 @@ def below_zero(estimate: float) -> list[str]:
     """An estimate that no learning coefficient can be."""
     if not estimate < 0:
         return []
-    return [
-        f"the estimate is negative, {estimate:.3g}: chains found lower losses than where they began, so that this is no "
-        "minimum of the loss on these data; train on, or hold the chains nearer by a larger localization"
-    ]
+    what = f"the estimate is negative, {estimate:.3g}: chains found lower losses than where they began"
+    return [f"{what}, no minimum on these data; train on, or hold the chains nearer by a larger localization"]
 
 
 def outside(estimate: float, low: float, high: float, bracket: tuple[float, float] | None) -> list[str]:

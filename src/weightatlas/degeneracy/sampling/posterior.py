@@ -13,8 +13,10 @@ from weightatlas.evaluation.mean_loss import Loss, MeanLoss, first_examples, not
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from weightatlas.degeneracy.sampling.options import ChainOptions
     from weightatlas.evaluation.batches import Batch
 
+_DATA: Final = "the data"
 PIECE: Final = 1024
 """Examples that go through the network at once: larger batches are added up in pieces of that size."""
 
@@ -39,11 +41,9 @@ class LocalPosterior:
         self,
         model: torch.nn.Module,
         data: Iterable[Batch],
+        options: ChainOptions,
         *,
         loss: Loss,
-        nbeta: float | None,
-        localization: float,
-        batch_size: int | None,
         examples: int | None,
         seed: int,
     ) -> None:
@@ -64,9 +64,9 @@ class LocalPosterior:
                 message = f"{name} is {tensor.dtype}, in which the steps of a chain are lost; give model.float()"
                 raise ValueError(message)
         self.parameters = sum(tensor.numel() for tensor in self.mean_loss.parameters.values())
-        self.batch_size = self.examples if batch_size is None else min(batch_size, self.examples)
-        self.nbeta = default_nbeta(self.examples) if nbeta is None else nbeta
-        self.localization = localization
+        self.batch_size = min(options.batch_size or self.examples, self.examples)
+        self.nbeta = default_nbeta(self.examples) if options.nbeta is None else options.nbeta
+        self.localization = options.localization
         self.initial_loss = math.nan
 
     def begin(self) -> None:
@@ -130,7 +130,7 @@ def default_nbeta(examples: int) -> float:
     """
     if examples < 3:
         problem = f"{examples} examples have no temperature of their own, n / ln n"
-        raise SourceError("the data", problem, "give nbeta, or more examples")
+        raise SourceError(_DATA, problem, "give nbeta, or more examples")
     return examples / math.log(examples)
 
 
@@ -138,7 +138,7 @@ def _joined(parts: Sequence[Any]) -> torch.Tensor:
     """The examples of all batches in one tensor."""
     if len({part.shape[1:] for part in parts}) > 1:
         problem = "its batches hold examples of several shapes, of which none can be drawn at random"
-        raise SourceError("the data", problem, "give examples of one shape, or pad them")
+        raise SourceError(_DATA, problem, "give examples of one shape, or pad them")
     return torch.cat(list(parts)) if len(parts) > 1 else parts[0]
 
 

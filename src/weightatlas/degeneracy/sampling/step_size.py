@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from weightatlas.data.seeds import derived_seed
 from weightatlas.degeneracy.sampling.chain import Chain, Sampler, largest_scale
 
 if TYPE_CHECKING:
+    from weightatlas.degeneracy.sampling.options import ChainOptions
     from weightatlas.degeneracy.sampling.posterior import LocalPosterior
 
 TRIALS: Final = 16
@@ -42,28 +44,28 @@ class Trial:
     accepted: bool
 
 
-def pilot(
-    posterior: LocalPosterior, *, sampler: Sampler, accuracy: float, burn_in: int | None, seed: int
-) -> tuple[Trial, ...]:
+def pilot(posterior: LocalPosterior, options: ChainOptions, *, seed: int) -> tuple[Trial, ...]:
     r"""Find the largest step whose error stays below a share of the estimate; that of the last trial is taken.
 
-    In a stationary chain of steps \(\epsilon\), \(E[(w - w^*) \cdot g] = d + \frac{\epsilon}{4} E[g \cdot G g]\), g the
-    gradient that a step goes along, noise of batches included. The first term is that of the distribution itself; so
-    where the loss is quadratic, the estimate is too large by \(\frac{\epsilon}{8} E[g \cdot G g]\) just from the length
-    of steps, and by less where it is flatter: by 2 / k of that for a homogeneous loss of degree k. No curvature need be
-    known for this, nor a minimum be quadratic.
+    A stationary chain of steps \(\epsilon\) along gradients \(g = n\beta \nabla L_b + \gamma (w - w^*)\), noise of
+    batches included, has \(E[(w - w^*) \cdot g] = d + \frac{\epsilon}{4} E[g \cdot G g]\), where the distribution
+    itself has d: it is too hot. Where the loss is quadratic this makes the estimate too large by
+    \(\frac{\epsilon}{8} E[n\beta \nabla L_b \cdot G g]\) (noise of batches counted in full, so that there it is at
+    most that), and where it is flatter by less: by 2 / k of that for a homogeneous loss of degree k that the prior
+    hardly holds. No curvature need be known for this, nor a minimum be quadratic.
 
     Trials begin with the step that makes this error where only the prior pulls, \(4\, \mathrm{accuracy} / (\gamma G)\),
     and go down. A trial ends as soon as its error is too large and does not fall as the chain goes on (early on, a
     chain has hardly left w*, and noise of batches stands against a small estimate), and is accepted with the error
     small over the last half of as many steps as are going to be left out.
     """
-    scale = largest_scale(sampler)
-    step_size = 4 * accuracy / (scale * (posterior.localization or 1.0))
+    sampler, accuracy = options.sampler, options.accuracy
+    step_size = 4 * accuracy / (largest_scale(sampler) * (options.localization or 1.0))
     trials: list[Trial] = []
     for number in range(TRIALS):
-        needed = default_burn_in(posterior.localization, step_size, sampler) if burn_in is None else burn_in
-        chain = Chain(posterior, sampler=sampler, step_size=step_size, seed=seed + number)
+        needed = default_burn_in(options.localization, step_size, sampler)
+        needed = needed if options.burn_in is None else options.burn_in
+        chain = Chain(posterior, sampler=sampler, step_size=step_size, seed=derived_seed(seed, number))
         error, steps = _tried(chain, posterior, accuracy, max(needed, FIRST))
         trials.append(Trial(step_size, error, steps, accepted=error <= accuracy))
         if trials[-1].accepted:
@@ -91,7 +93,7 @@ def relative_error(heats: np.ndarray, losses: np.ndarray, posterior: LocalPoster
         return math.inf
     if error == 0:
         return 0.0  # nothing depends on the weights
-    return error / abs(estimate) if estimate else math.inf
+    return abs(error / estimate) if estimate else math.inf
 
 
 def _tried(chain: Chain, posterior: LocalPosterior, accuracy: float, needed: int) -> tuple[float, int]:

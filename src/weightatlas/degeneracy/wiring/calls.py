@@ -1,4 +1,4 @@
-"""One run of a network as the list of torch's functions that it calls, and which values each of them takes and makes."""
+"""One run of a network as the list of torch's functions that it calls, and the values that each takes and makes."""
 
 from __future__ import annotations
 
@@ -157,7 +157,10 @@ class _Recorder(TorchFunctionMode):
         """Follow which module runs."""
         for path, module in model.named_modules():
             yield module.register_forward_pre_hook(lambda *_, path=path: self._running.append(path))
-            yield module.register_forward_hook(lambda *_: self._running.pop() and None, always_call=True)
+            yield module.register_forward_hook(self._left, always_call=True)
+
+    def _left(self, *_: object) -> None:
+        self._running.pop()
 
     def __torch_function__(
         self,
@@ -184,7 +187,9 @@ class _Recorder(TorchFunctionMode):
         results = [(one, self._number(one)) for one in fresh]
         results += [(one, self.values[key]) for key, one in made.items() if not any(one is other for other in fresh)]
         path = self._running[-1] if self._running else ""
-        self._add(Call(len(self.calls), function_name(function), function, arguments, named, path, taken, tuple(results)))
+        self._add(
+            Call(len(self.calls), function_name(function), function, arguments, named, path, taken, tuple(results))
+        )
         for one in written:
             self._spoil(one, path)
         return output
@@ -198,7 +203,7 @@ class _Recorder(TorchFunctionMode):
             if other is not written:
                 taken = tuple((one, self.values[id(one)]) for one in (other, written))
                 made = ((other, self._number(other)),)
-                self._add(Call(len(self.calls), WRITTEN, None, (other, written), {}, path, taken, made))
+                self.calls.append(Call(len(self.calls), WRITTEN, None, (other, written), {}, path, taken, made))
 
     def _value(self, tensor: torch.Tensor) -> int:
         return self.values[id(tensor)] if id(tensor) in self.values else self._number(tensor)

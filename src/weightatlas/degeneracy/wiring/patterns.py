@@ -66,9 +66,9 @@ class Patterns:
         padded = np.zeros((self.units, -(-packed.shape[1] // 4) * 4), dtype=np.uint8)
         padded[:, : packed.shape[1]] = packed
         words = padded.view(np.uint32).astype(np.uint64)
-        for own in self._sums:
+        for number in range(HASHES):
             multipliers = self.generator.integers(0, 2**64, words.shape[1], dtype=np.uint64)
-            own += (words * multipliers).sum(axis=1, dtype=np.uint64)
+            self._sums[number] += (words * multipliers).sum(axis=1, dtype=np.uint64)
         if self.sample:
             self._keep(bits)
 
@@ -88,15 +88,14 @@ class Patterns:
         bits = self._kept.astype(np.float32)
         common = bits @ bits.T
         sums = np.diag(common)
-        distances = (sums[:, None] + sums - 2 * common) / bits.shape[1]
-        np.fill_diagonal(distances, 0)
-        tree = hierarchy.linkage(squareform(distances.astype(np.float64), checks=False), method="complete")
+        differing = (sums[:, None] + sums - 2 * common).astype(np.float64)
+        tree = hierarchy.linkage(squareform(differing / bits.shape[1], checks=False), method="complete")
         return grouped(hierarchy.fcluster(tree, tolerance, criterion="distance"))
 
     def _keep(self, bits: Bits) -> None:
-        draws = self.generator.random(bits.shape[1])
+        draws = np.asarray(self.generator.random(bits.shape[1]))
         if len(self._draws) == self.sample:
-            below = draws < self._draws.max()
+            below = np.flatnonzero(draws < self._draws.max())
             draws, bits = draws[below], bits[:, below]
         draws, bits = np.concatenate([self._draws, draws]), np.concatenate([self._kept, bits], axis=1)
         chosen = np.sort(np.argsort(draws)[: self.sample])

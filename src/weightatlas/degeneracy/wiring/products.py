@@ -27,6 +27,7 @@ class Product:
         groups: of a convolution.
         input_axis: of the inputs, along which the units lie that it reads.
         output_axis: of what it gives.
+        is_matrix: whether it is no convolution.
     """
 
     inputs: torch.Tensor
@@ -37,6 +38,7 @@ class Product:
     groups: int
     input_axis: int
     output_axis: int
+    is_matrix: bool
 
 
 def product_of(call: Call, run: Run) -> Product | None:
@@ -47,20 +49,21 @@ def product_of(call: Call, run: Run) -> Product | None:
     inputs, weight, bias = (None if place is None else call.argument(*place) for place in places)
     name = run.name_of(call, weight)
     bias_name = None if bias is None else run.name_of(call, bias)
-    if call.name in {"matmul", "mm", "addmm", "rmatmul"} and (name is None or weight.ndim != 2):
-        return None
     if weight is None or inputs is None:
+        return None
+    if call.name in {"matmul", "mm", "addmm"} and (name is None or weight.ndim != 2):
         return None
     output = call.made[0][0]
     is_plain = name is not None and (bias is None or bias_name is not None)
     match = _CONVOLUTION.fullmatch(call.name)
     if match is None:
         axis = 0 if call.name == "linear" else 1
-        return Product(inputs, name, bias_name, is_plain, axis, 1, inputs.ndim - 1, output.ndim - 1)
+        return Product(inputs, name, bias_name, is_plain, axis, 1, inputs.ndim - 1, output.ndim - 1, is_matrix=True)
     groups = int(call.argument(6, "groups", 1))
     channels = inputs.ndim - int(match[2]) - 1
     axis = 1 if match[1] else 0
-    return Product(inputs, name, bias_name, is_plain and not (axis and groups > 1), axis, groups, channels, channels)
+    is_plain = is_plain and not (axis and groups > 1)
+    return Product(inputs, name, bias_name, is_plain, axis, groups, channels, channels, is_matrix=False)
 
 
 def _places(call: Call) -> tuple[tuple[int, str] | None, ...] | None:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
 from weightatlas.degeneracy.wiring.calls import tensors_in
-from weightatlas.degeneracy.wiring.units import OTHER, Units, along_axis, placed
+from weightatlas.degeneracy.wiring.units import OTHER, whole_units
 from weightatlas.evaluation.origins import KEPT, MOVED, RESHAPED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from weightatlas.degeneracy.wiring.calls import Call
+    from weightatlas.degeneracy.wiring.units import Units
 
     Results = list[tuple[int, Units]]
     Rule = Callable[[Call, torch.Tensor, Units], Results | str]
 
-SAME: Final = KEPT - {"alpha_dropout", "feature_alpha_dropout", "requires_grad"}
+SAME: Final = KEPT - {"requires_grad"}
 """Functions that give in evaluation what they are given."""
 
 MOVING: Final = (MOVED | RESHAPED) | {
@@ -42,30 +44,39 @@ REDUCING: Final = frozenset({"mean", "sum"})
 SCALING: Final = frozenset({"mul", "div", "true_divide", "neg", "multiply", "divide", "imul", "itruediv", "truediv"})
 """Functions that are linear where the other factor is a number."""
 
-_SENTENCES: Final = {
-    "add": "a sum takes what it gives",
-    "iadd": "a sum takes what it gives",
-    "sub": "a difference takes what it gives",
-    "layer_norm": "a layer norm takes what it gives, which divides by something of all units",
-    "rms_norm": "an RMS norm takes what it gives, which divides by something of all units",
-    "group_norm": "a group norm takes what it gives, which divides by something of several units",
-    "instance_norm": "an instance norm takes what it gives, which divides by something of each example",
-    "batch_norm": "a batch norm takes what it gives after the nonlinearity, or after another norm",
-    "softmax": "a softmax takes what it gives",
-    "written into": "part of what it gives is written into",
+_WORDS: Final = {
+    **dict.fromkeys(("add", "iadd", "radd"), "a sum"),
+    **dict.fromkeys(("sub", "isub", "rsub"), "a difference"),
+    **dict.fromkeys(("mul", "imul", "rmul", "multiply"), "a product"),
+    "layer_norm": "a layer norm",
+    "rms_norm": "an RMS norm",
+    "group_norm": "a group norm",
+    "instance_norm": "an instance norm",
+    "batch_norm": "a batch norm",
+    "softmax": "a softmax",
+    "setitem": "an assignment to a part of it",
+    "written into": "an assignment to a part of it",
+    "linear": "a layer with weights that are computed as it runs",
+    "multi_head_attention_forward": "attention",
 }
+
+
+def wording(call: Call) -> str:
+    """A function in words, and where it runs."""
+    word = _WORDS.get(call.name, f"the function {call.name}")
+    return f"{word} (in {call.path})" if call.path else word
 
 
 def refusal(call: Call) -> str:
     """Why what a function takes is no longer followed."""
-    sentence = _SENTENCES.get(call.name, f"the function {call.name} takes what it gives")
-    return f"{sentence} (in {call.path})" if call.path else sentence
+    return f"what it gives goes into {wording(call)}"
 
 
 def passed(call: Call, tensor: torch.Tensor, units: Units) -> Results | str:
     """The units in what a function gives, or a sentence that says why they are lost."""
     if call.name in SAME:
-        return [(value, units) for _, value in call.made]
+        is_random = "dropout" in call.name and call.argument(2, "training", call.named.get("train", True))
+        return refusal(call) if is_random else [(value, units) for _, value in call.made]
     for names, rule in _RULES:
         if call.name in names:
             return rule(call, tensor, units)
@@ -94,7 +105,7 @@ def _moved(call: Call, tensor: torch.Tensor, units: Units) -> Results | str:
     values = [value for _, value in call.made]
     if not len(unit) == len(values) == len(place):
         return refusal(call)
-    found = [Units(*both, units.mixes) for both in zip(unit, place, strict=True)]
+    found = [replace(units, unit=one, place=other) for one, other in zip(unit, place, strict=True)]
     return [(value, one) for value, one in zip(values, found, strict=True) if bool((one.unit != OTHER).any())]
 
 
@@ -107,8 +118,7 @@ def _averaged(call: Call, tensor: torch.Tensor, units: Units) -> Results | str:
     if axis >= tensor.ndim - _places(call, tensor):
         return refusal(call)
     mixes = units.mixes and call.name not in MAXIMA
-    line = along_axis(torch.arange(output.shape[axis], dtype=torch.int32), axis, output.ndim)
-    return [(value, placed(line, output.shape, (axis,), mixes=mixes))]
+    return [(value, whole_units(output.shape, axis, mixes=mixes))]
 
 
 def _places(call: Call, tensor: torch.Tensor) -> int:
@@ -125,8 +135,7 @@ def _padded(call: Call, tensor: torch.Tensor, units: Units) -> Results | str:
         return refusal(call)
     if axis >= tensor.ndim - len(call.argument(1, "pad")) // 2:
         return refusal(call)
-    line = along_axis(torch.arange(output.shape[axis], dtype=torch.int32), axis, output.ndim)
-    return [(number, placed(line, output.shape, (axis,), mixes=units.mixes))]
+    return [(number, whole_units(output.shape, axis, mixes=units.mixes))]
 
 
 def _reduced(call: Call, tensor: torch.Tensor, units: Units) -> Results | str:
@@ -141,8 +150,7 @@ def _reduced(call: Call, tensor: torch.Tensor, units: Units) -> Results | str:
     kept = [one for one in range(tensor.ndim) if one not in reduced]
     (output, value), *_ = call.made
     where = axis if output.ndim == tensor.ndim else kept.index(axis)
-    line = along_axis(torch.arange(output.shape[where], dtype=torch.int32), where, output.ndim)
-    return [(value, placed(line, output.shape, (where,), mixes=units.mixes))]
+    return [(value, whole_units(output.shape, where, mixes=units.mixes))]
 
 
 def _scaled(call: Call, tensor: torch.Tensor, units: Units) -> Results | str:
@@ -151,9 +159,9 @@ def _scaled(call: Call, tensor: torch.Tensor, units: Units) -> Results | str:
         other = call.arguments[0] if call.arguments else None
         if len(call.taken) != 1 or not isinstance(other, int | float) or "div" in call.name:
             return refusal(call)
-    if "rounding_mode" in call.named:
+    if call.named.get("rounding_mode") is not None:
         return refusal(call)
-    return [(value, units) for _, value in call.made]
+    return [(value, replace(units, is_direct=False)) for _, value in call.made]
 
 
 _RULES: Final[tuple[tuple[frozenset[str], Rule], ...]] = (

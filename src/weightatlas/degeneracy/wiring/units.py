@@ -10,6 +10,8 @@ import torch
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from weightatlas.degeneracy.wiring.endings import Summed
+
 OTHER = -1
 """The unit of numbers that are none of the layer's."""
 
@@ -23,11 +25,15 @@ class Units:
         place: int32, of the same shape: numbers of different units at the same place belong together; mixing units
             mixes those.
         mixes: whether what was done since commutes with mixing units; else only with scaling them.
+        is_direct: whether each number still holds the layer's bias, once: they were moved, or averaged.
+        summed: how attention has summed over places since.
     """
 
     unit: torch.Tensor
     place: torch.Tensor
     mixes: bool = True
+    is_direct: bool = False
+    summed: Summed = "no"
 
     @property
     def axis(self) -> int | None:
@@ -50,7 +56,7 @@ class Units:
         unit, place = (one.movedim(axis, -1).reshape(-1, length) for one in (self.unit, self.place))
         if not unit.numel() or bool((unit != unit[:1]).any()):
             return None
-        _, group = place[0].unique(return_inverse=True)
+        _, group = torch.unique(place[0], return_inverse=True)
         first = torch.full((int(group.max()) + 1,), length, dtype=torch.int64)
         first = first.scatter_reduce(0, group, torch.arange(length), "amin")
         if bool((place != place[:, first[group]]).any()):
@@ -62,10 +68,13 @@ class Units:
         return replace(self, unit=function(self.unit), place=function(self.place))
 
 
-def whole_units(shape: torch.Size | tuple[int, ...], axis: int, *, mixes: bool = True) -> Units:
+def whole_units(
+    shape: torch.Size | tuple[int, ...], axis: int, *, mixes: bool = True, is_direct: bool = False
+) -> Units:
     """Units that lie in order along an axis, at the same places each."""
     axis %= len(shape)
-    return placed(along_axis(torch.arange(shape[axis], dtype=torch.int32), axis, len(shape)), shape, (axis,), mixes=mixes)
+    line = along_axis(torch.arange(shape[axis], dtype=torch.int32), axis, len(shape))
+    return replace(placed(line, shape, (axis,), mixes=mixes), is_direct=is_direct)
 
 
 def placed(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from weightatlas.errors import SourceError
 from weightatlas.lab.experiments import (
     branch_specialization,
+    degeneracy,
     micro_batch,
     mode_connectivity,
     weight_banding,
@@ -28,6 +29,7 @@ EXPERIMENTS: Final[Mapping[str, Mapping[str, Callable[..., Experiment]]]] = Mapp
         branch_specialization.NAME: branch_specialization.PRESETS,
         micro_batch.NAME: micro_batch.PRESETS,
         mode_connectivity.NAME: mode_connectivity.PRESETS,
+        degeneracy.NAME: degeneracy.PRESETS,
     }
 )
 """Presets by experiment; the first preset is the default."""
@@ -47,8 +49,8 @@ def open_experiment(
     """Open an experiment by name.
 
     Args:
-        name: "weight-banding", "weight-change", "branch-specialization", "micro-batch" or
-            "mode-connectivity".
+        name: "weight-banding", "weight-change", "branch-specialization", "micro-batch", "mode-connectivity" or
+            "degeneracy".
         preset: its scale; None is the first it has.
         data: what it trains on, where the preset does not bring its own.
         seeds: instead of the preset's.

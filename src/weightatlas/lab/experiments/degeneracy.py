@@ -34,10 +34,16 @@ SEEDS: Final = (1, 2, 3, 4, 5)
 
 UNDERSTOOD: Final = "test_accuracy>0.999"
 
+MOSTLY: Final = "test_accuracy>0.95"
+"""The same where only 159 sums are held out, of which one in a thousand is none."""
+
 TASKS: Final = "weightatlas:perceptron?inputs=128&layers=2&tasks=2"
-TWO: Final = Recipe(steps=6_000, batch_size=64, optimizer="adamw", learning_rate=1e-3, weight_decay=0.1, schedule="constant")
-EQUAL: Final = "test_loss<0.3"
-"""Where both networks of two tasks stop: so they have one loss, whatever their weights could still reach."""
+TWO: Final = Recipe(
+    steps=6_000, batch_size=64, optimizer="adamw", learning_rate=1e-3, weight_decay=0.1, schedule="constant"
+)
+EQUAL: Final = "test_loss<0.4"
+"""Where both networks of two tasks stop: so they have one loss, whatever their weights could still reach. Both get
+there, with a third of all answers' entropy to spare."""
 
 SCENES: Final = Recipe(steps=400, batch_size=64, optimizer="adamw", learning_rate=3e-3)
 
@@ -53,8 +59,8 @@ def quick(data: str | None = None, *, seeds: tuple[int, ...] = SEEDS) -> Experim
         SourceError: data are named.
     """
     _no_data(data, "images")
-    small = "&width=64&heads=2&head_width=32&hidden=128"
-    return experiment("quick", (*_digits(), *_two_tasks(24), _scenes(), _small_addition(small)), seeds)
+    small = "&width=32&heads=2&head_width=16&hidden=96"
+    return experiment("quick", (*_digits(), *_two_tasks(12), _scenes(), _small_addition(small)), seeds)
 
 
 def modular_addition(data: str | None = None, *, seeds: tuple[int, ...] = SEEDS) -> Experiment:
@@ -68,7 +74,9 @@ def modular_addition(data: str | None = None, *, seeds: tuple[int, ...] = SEEDS)
         SourceError: data are named.
     """
     _no_data(data, "images")
-    return experiment("modular-addition", (addition("addition-53", p=53, fraction=0.3, stop=UNDERSTOOD),), seeds)
+    return experiment(
+        "modular-addition", (addition("addition-53", p=53, fraction=0.5, steps=40_000, stop=UNDERSTOOD),), seeds
+    )
 
 
 def images(data: str | None = None, *, seeds: tuple[int, ...] = SEEDS) -> Experiment:
@@ -128,13 +136,13 @@ def experiment(preset: str, variants: Sequence[Variant], seeds: tuple[int, ...])
 
 def _digits() -> tuple[Variant, ...]:
     configuration = Configuration(
-        model="weightatlas:perceptron?inputs=64&hidden=24&layers=2",
+        model="weightatlas:perceptron?inputs=64&hidden=16&layers=2",
         data="digits",
         held_out="digits?split=test",
         recipe=replace(ADAM, epochs=40),
         keep="log",
     )
-    return (perceptron("digits", configuration, "digits of 8 x 8, 64-24-24-10"),)
+    return (perceptron("digits", configuration, "digits of 8 x 8, 64-16-16-10"),)
 
 
 def _two_tasks(hidden: int) -> tuple[Variant, ...]:
@@ -156,7 +164,7 @@ def _two_tasks(hidden: int) -> tuple[Variant, ...]:
 
 def _scenes() -> Variant:
     configuration = Configuration(
-        model="weightatlas:simplified?groups=small&width=0.25&input_size=24&classes=4",
+        model="weightatlas:simplified?groups=small&width=0.125&input_size=24&classes=4",
         data="scenes?label=top",
         held_out="scenes?label=top&split=test&limit=1024",
         recipe=SCENES,
@@ -166,7 +174,7 @@ def _scenes() -> Variant:
 
 
 def _small_addition(sizes: str) -> Variant:
-    return addition("addition-23", p=23, fraction=0.7, sizes=sizes, steps=20_000, stop=UNDERSTOOD)
+    return addition("addition-23", p=23, fraction=0.7, sizes=sizes, steps=20_000, stop=MOSTLY)
 
 
 def _no_data(data: str | None, preset: str) -> None:

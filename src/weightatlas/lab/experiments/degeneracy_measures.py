@@ -6,24 +6,24 @@ import math
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+import torch
 
-from weightatlas.degeneracy.counts import counts
-from weightatlas.degeneracy.hessian_bracket import hessian_bracket
-from weightatlas.degeneracy.learning_coefficient import learning_coefficient
-from weightatlas.degeneracy.structure import StructureMeasurement
 from weightatlas.errors import SourceError
 from weightatlas.evaluation import open_data, open_model
-from weightatlas.lab.experiments.degeneracy_following import follow
+from weightatlas.evaluation.mean_loss import first_examples
 from weightatlas.lab.experiments.degeneracy_variants import network_of, unplanted
 from weightatlas.lab.experiments.experiment import Measure, Measurement
 from weightatlas.lab.records import RunFolder
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+    from torch import nn
+
     from weightatlas.degeneracy.counts import Counts
     from weightatlas.degeneracy.learning_coefficient import LearningCoefficient
     from weightatlas.degeneracy.structure import Structure
     from weightatlas.evaluation import Data
+    from weightatlas.lab.experiments.degeneracy_variants import Network
     from weightatlas.lab.experiments.experiment import Figure
     from weightatlas.lab.running import Run
 
@@ -32,27 +32,25 @@ Arrays = dict[str, "npt.NDArray[Any]"]
 BATCH: Final = 256
 """Examples in a batch, of all that is measured."""
 
-COUNTED: Final = 400
-"""Training examples that directions are counted on, at most."""
-
-STRUCTURED: Final = 1000
-"""Training examples that bases are taken on, at most: all sums of p = 53 that are trained on."""
-
 NULLS: Final = 39
 """Rewired graphs for each modularity."""
 
-CHAINS, DRAWS = 4, 100
-"""Of the sampler, at each checkpoint."""
+CHAINS, DRAWS, BURN_IN, THINNING = 2, 100, 500, 5
+"""Of the sampler, at each checkpoint: a quarter of what it takes of its own accord. What is too short is flagged."""
 
-COURSE: Final = 4
-"""Checkpoints at which the learning coefficient is sampled, at most; the last is the end."""
+FLOOR: Final = 1e-17
+"""Relative changes of outputs below this are none: their logarithm is that of this."""
 
 COUNTS: Final = (
     ("activations", "freed by activations", "directions freed by linearly dependent activations"),
     ("gradients", "freed by gradients", "directions freed by linearly dependent gradients"),
     ("synchronised", "freed by synchrony", "directions freed by units that fire together, rescalings among them"),
     ("rescalings", "rescalings", "of single rectified units: free in every such network, counted among the former"),
-    ("conditional", "freed where live", "directions freed by activations that depend on each other where a unit is live"),
+    (
+        "conditional",
+        "freed where live",
+        "directions freed by activations that depend on each other where a unit is live",
+    ),
     ("heads", "freed in heads", "changes of basis inside of attention heads"),
     ("union", "explained", "rank of all these directions together"),
     ("nullity", "free in all", "parameters less the rank of the Jacobian, where that is exact"),
@@ -62,7 +60,7 @@ COUNTS: Final = (
 )
 
 MEASURES: Final = (
-    Measure("free_share", "free", "share", compared=True, description="free directions as a share of the parameters"),
+    Measure("free_share", "free", "share", compared=True, description="share of the parameters, unless data limit it"),
     Measure(
         "edges_gain",
         "edges spared",
@@ -79,7 +77,6 @@ MEASURES: Final = (
     Measure("llc", "learning coefficient", "number", compared=True, description="local, at the end of training"),
     *(Measure(key, label, "integer", description=said) for key, label, said in COUNTS),
     Measure("data_limited", "limited by the data", "integer", description="1 where the rank is what the data allow"),
-    Measure("curve_limited", "examples to be free of that", "integer", description="the fewest that do not limit it"),
     Measure("effective_rank", "effective rank", "share", description="of activations, as a share of their width; mean"),
     Measure(
         "followed",
@@ -87,7 +84,9 @@ MEASURES: Final = (
         "number",
         description="of the outputs, relative, after a step as long as the weights",
     ),
+    Measure("followed_order", "its order of magnitude", "number", description=f"log10; below {FLOOR:g} counts as that"),
     Measure("followed_random", "along any", "number", description="likewise, after a step as long in any direction"),
+    Measure("followed_in", "in layers", "integer", description="that have directions freed by activations"),
     Measure("edges", "edges needed", "integer", description="of the interaction basis, at equal accuracy"),
     Measure("edges_pca", "of principal components", "integer", description="likewise"),
     Measure("nodes", "directions needed", "integer", description="of the interaction basis, at equal accuracy"),
@@ -114,14 +113,15 @@ def measure(run: Run) -> Measurement:
 
     Arrays: `layers/...` (name, parameters, activations, gradients, synchronised, union, effective_rank, width),
     `curve/...` (examples, ranks, limits), `edges/...` (source, target, interaction, pca, all), `modules/labels` and
-    `modules/point`, `course/...` (step, loss, test_accuracy, llc, low, high, flags). What could not be measured is not there, and
-    `missing` says why.
+    `modules/point`, `course/...` (step, loss, test_accuracy, llc, low, high, flags). What could not be measured
+    is not there, and `missing` says why.
 
     Raises:
         SourceError: a checkpoint or the data cannot be read.
     """
     configuration = run.configuration
     name = unplanted(configuration.model)
+    network = network_of(name)
     data = open_data(configuration.data, seed=configuration.seed, batch_size=BATCH)
     model = open_model(name, checkpoint=run.checkpoint, seed=configuration.seed)
     figures: dict[str, Figure] = {}
@@ -129,55 +129,98 @@ def measure(run: Run) -> Measurement:
     missing: list[str] = []
     found = None
     try:
-        found = counts(model, data, examples=COUNTED, seed=configuration.seed)
+        found = _directions(model, data, network, configuration.seed)
     except SourceError as error:
         missing.append(f"directions: {error.problem}")
     else:
-        figures |= _counted(found)
+        figures |= _counted(found) | _followed(model, data, network, configuration.seed)
         arrays |= _layers(found)
-        walk = follow(model, data, examples=COUNTED, seed=configuration.seed)
-        figures |= {"followed": walk.along_free, "followed_random": walk.along_random}
-    points = network_of(configuration.model).points
-    if points:
-        try:
-            structure = StructureMeasurement(examples=STRUCTURED, nulls=NULLS, seed=configuration.seed)(
-                model, data, points
-            )
-        except SourceError as error:
-            missing.append(f"structure: {error.problem}")
-        else:
-            figures |= _structured(structure)
-            arrays |= _edges(structure)
-    course = _course(run, name, data)
+    try:
+        structure = _structure(model, data, network, configuration.seed) if network.points else None
+    except SourceError as error:
+        missing.append(f"structure: {error.problem}")
+    else:
+        figures |= {} if structure is None else _structured(structure)
+        arrays |= {} if structure is None else _edges(structure)
+    course = _course(run, name, data, network)
     last = course[max(course)]
     figures |= {"llc": last.estimate, "llc_low": last.low, "llc_high": last.high, "llc_flags": "; ".join(last.flags)}
-    if found is not None and found.rank is not None and not found.data_limited:
-        low, high = hessian_bracket(found.rank, found.parameters)
-        figures |= {"bracket_low": low, "bracket_high": high}
-    return Measurement(figures | {"missing": "; ".join(missing)}, arrays | _courses(course))
+    figures |= {} if found is None else _bracket(found)
+    return Measurement(figures | {"missing": "; ".join(missing)}, arrays | _courses(run, course))
 
 
-def course_steps(steps: tuple[int, ...]) -> tuple[int, ...]:
-    """Of the checkpoints that were kept, those at which the learning coefficient is sampled: spread evenly, the last.
+def _directions(model: nn.Module, data: Data, network: Network, seed: int) -> Counts:
+    from weightatlas.degeneracy.counts import counts  # here and below only now: opening an experiment needs none of it
+
+    inputs = first_examples(data, network.counted, next(model.parameters()).device)
+    with torch.no_grad():
+        outputs = sum(model(batch).numel() for batch, _ in inputs)
+    # Where there are fewer outputs than parameters the data would limit the rank: minutes for what says nothing.
+    known = outputs >= sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    return counts(model, inputs, exact="auto" if known else False, curve=known, seed=seed)
+
+
+def _followed(model: nn.Module, data: Data, network: Network, seed: int) -> dict[str, Figure]:
+    from weightatlas.lab.experiments.degeneracy_following import follow
+
+    walk = follow(model, data, examples=network.counted, seed=seed)
+    return {
+        "followed": walk.along_free,
+        "followed_order": math.log10(max(walk.along_free, FLOOR)) if walk.layers else None,
+        "followed_random": walk.along_random,
+        "followed_in": walk.layers,
+    }
+
+
+def _structure(model: nn.Module, data: Data, network: Network, seed: int) -> Structure:
+    from weightatlas.degeneracy.structure import StructureMeasurement
+
+    return StructureMeasurement(examples=network.structured, nulls=NULLS, seed=seed)(model, data, network.points)
+
+
+def _bracket(found: Counts) -> dict[str, Figure]:
+    """What the rank says of the learning coefficient, where the data do not limit that rank."""
+    from weightatlas.degeneracy.hessian_bracket import hessian_bracket
+
+    if found.rank is None or found.data_limited:
+        return {}
+    low, high = hessian_bracket(found.rank, found.parameters)
+    return {"bracket_low": low, "bracket_high": high}
+
+
+def course_steps(steps: tuple[int, ...], most: int) -> tuple[int, ...]:
+    """Of the checkpoints that were kept, so many at which the learning coefficient is sampled: spread, the last too.
 
     Example:
-        >>> course_steps((0, 1, 2, 4, 8, 16, 32, 64, 100))
-        (2, 8, 32, 100)
+        >>> course_steps((0, 1, 2, 4, 8, 16, 32, 64, 100), 3)
+        (4, 16, 100)
     """
-    if len(steps) <= COURSE:
+    if len(steps) <= most:
         return steps
-    places = [round((part + 1) * (len(steps) - 1) / COURSE) for part in range(COURSE)]
+    places = [round((part + 1) * (len(steps) - 1) / most) for part in range(most)]
     return tuple(steps[place] for place in places)
 
 
-def _course(run: Run, name: str, data: Data) -> dict[int, LearningCoefficient]:
+def _course(run: Run, name: str, data: Data, network: Network) -> dict[int, LearningCoefficient]:
     """The learning coefficient over training, by the step."""
+    from weightatlas.degeneracy.learning_coefficient import learning_coefficient
+
     folder = RunFolder(run.folder)
     kept = tuple(step for step in _kept(folder) if step <= run.steps)
     found = {}
-    for step in course_steps(kept):
+    for step in course_steps(kept, network.course):
         model = open_model(name, checkpoint=folder.checkpoint(step), seed=run.configuration.seed)
-        found[step] = learning_coefficient(model, data, chains=CHAINS, draws=DRAWS, seed=run.configuration.seed)
+        found[step] = learning_coefficient(
+            model,
+            data,
+            chains=CHAINS,
+            draws=DRAWS,
+            burn_in=BURN_IN,
+            thinning=THINNING,
+            batch_size=network.batch_size,
+            examples=network.sampled,
+            seed=run.configuration.seed,
+        )
     return found
 
 
@@ -188,24 +231,14 @@ def _kept(folder: RunFolder) -> tuple[int, ...]:
 
 def _counted(found: Counts) -> dict[str, Figure]:
     """The figures of what was counted."""
-    free = found.exact if found.exact is not None else found.union
     return {
         **{key: getattr(found, key) for key, _, _ in COUNTS if hasattr(found, key)},
         "nullity": found.exact,
-        "rank_limit": found.examples * found.outputs,
-        "free_share": None if free is None else free / found.parameters,
+        "rank_limit": found.limit,
+        "free_share": None if found.exact is None or found.data_limited else found.exact / found.parameters,
         "data_limited": None if found.data_limited is None else int(found.data_limited),
-        "curve_limited": _unlimited_from(found),
         "effective_rank": _effective_rank(found),
     }
-
-
-def _unlimited_from(found: Counts) -> int | None:
-    """The fewest examples of the curve whose rank lies clearly below what they allow."""
-    if found.curve is None:
-        return None
-    free = [int(n) for n, rank, limit in zip(*_curve(found).values(), strict=True) if rank <= 0.98 * limit]
-    return min(free, default=None)
 
 
 def _effective_rank(found: Counts) -> float:
@@ -273,13 +306,14 @@ def _edges(found: Structure) -> Arrays:
     }
 
 
-def _courses(course: dict[int, LearningCoefficient]) -> Arrays:
+def _courses(run: Run, course: dict[int, LearningCoefficient]) -> Arrays:
+    tested = {row["step"]: row["test_accuracy"] for row in RunFolder(run.folder).rows() if "test_accuracy" in row}
     return {
         "course/step": np.array(list(course), dtype=np.int64),
         "course/llc": np.array([one.estimate for one in course.values()]),
         "course/low": np.array([one.low for one in course.values()]),
         "course/high": np.array([one.high for one in course.values()]),
+        "course/test_accuracy": np.array([tested.get(step, math.nan) for step in course], dtype=np.float64),
         "course/loss": np.array([one.initial_loss for one in course.values()]),
         "course/flags": np.array(["; ".join(one.flags) for one in course.values()]),
     }
-

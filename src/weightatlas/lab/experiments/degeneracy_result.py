@@ -127,11 +127,15 @@ class DegeneracyResult(ExperimentResult):
     def _ranks(self) -> Iterator[Row]:
         for variant in self.experiment.variants:
             losses = self.values(variant.name, "test_loss")
+            if variant.configuration.stop is not None:
+                row: Row = {"variant": variant.name, "seeds": len(losses)}
+                yield row | {"skipped": "its runs stop by what is held out, so that their losses say nothing"}
+                continue
             for key in RANKED:
                 values = self.values(variant.name, key)
                 seeds = sorted(losses.keys() & values.keys())
                 found = rank_correlation([values[seed] for seed in seeds], [losses[seed] for seed in seeds])
-                row: Row = {"variant": variant.name, "measure": key, "seeds": len(seeds)}
+                row = {"variant": variant.name, "measure": key, "seeds": len(seeds)}
                 if found is None:
                     yield row | {"skipped": "fewer than four seeds, or the same figure in all"}
                 else:

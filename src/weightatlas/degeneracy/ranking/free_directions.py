@@ -1,0 +1,282 @@
+"""The free directions of a network, kind by kind, as vectors that can be followed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import torch
+from scipy import sparse
+
+from weightatlas.degeneracy.block_directions import block_directions
+from weightatlas.degeneracy.directions import SOURCES, LayerFreedom, Source
+from weightatlas.degeneracy.grams import LayerGrams, layer_grams
+from weightatlas.degeneracy.heads import head_directions, head_pairs, shift_directions
+from weightatlas.degeneracy.ranking.checking import changes
+from weightatlas.degeneracy.ranking.live_activations import LiveNulls, live_nulls
+from weightatlas.degeneracy.ranking.weight_places import weight_index, why_not
+from weightatlas.degeneracy.synchrony import Synchrony, synchrony
+from weightatlas.degeneracy.union import rank_of_rows, sparse_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from weightatlas.degeneracy.layer_gram import LayerGram
+    from weightatlas.degeneracy.ranking.parameter_map import ParameterMap
+    from weightatlas.degeneracy.wiring.head_pairs import HeadPair
+    from weightatlas.evaluation.held_batches import HeldBatches
+    from weightatlas.progress import Progress
+
+FREE: Final = 1e-8
+"""A direction counts as free if outputs change along it by at most that share of what they do along a random one."""
+
+BLOCKS: Final = 8192
+"""Directions of synchronised units in the whole network that are written out; more are counted, and not followed."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shared:
+    """Directions that move several layers, of one kind.
+
+    Attributes:
+        rows: of length 1, over all parameters.
+        owners: for each the layer whose units it is about.
+    """
+
+    rows: sparse.csr_array
+    owners: tuple[str, ...]
+
+    @classmethod
+    def of(cls, parts: Sequence[tuple[str, sparse.csr_array]], parameters: int) -> Shared:
+        """Join those of several layers."""
+        every = [sparse.csr_array((0, parameters)), *(rows for _, rows in parts)]
+        owners = tuple(layer for layer, rows in parts for _ in range(rows.shape[0]))
+        return cls(sparse.csr_array(sparse.vstack(every, format="csr")), owners)
+
+    def rank(self, layer: str | None = None) -> int:
+        """How many are independent, of one layer or all."""
+        places = [place for place, owner in enumerate(self.owners) if layer in (None, owner)]
+        return rank_of_rows(self.rows[places]) if places else 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FreeDirections:
+    """All of them.
+
+    Attributes:
+        grams: of the layers that could be followed.
+        freedoms: of those whose weights are trained parameters, by layer.
+        reasons: why others are not among them, by layer.
+        live: the null vectors that the conditional kind is from, by layer, with how many half of the positions give.
+        rectified: synchronised units, by layer.
+        shared: what these free.
+        heads: what bases within attention heads free; None where there are none, or too many.
+        notes: what was left out.
+    """
+
+    grams: LayerGrams
+    freedoms: Mapping[str, LayerFreedom]
+    reasons: Mapping[str, str]
+    live: Mapping[str, LiveNulls]
+    rectified: Mapping[str, Synchrony]
+    shared: Shared
+    heads: Shared | None
+    notes: tuple[str, ...]
+
+    @property
+    def others(self) -> sparse.csr_array:
+        """Those that move several layers, as rows of length 1."""
+        parts = [self.shared.rows] if self.heads is None else [self.shared.rows, self.heads.rows]
+        return sparse.csr_array(sparse.vstack(parts, format="csr"))
+
+    def total(self, source: Source) -> int | None:
+        """Directions of a kind in all layers; None where it was measured in none."""
+        found = [count for one in self.freedoms.values() if (count := one.count(source)) is not None]
+        return sum(found) if found else None
+
+    def synchronised(self, layer: str | None = None) -> int | None:
+        """The rank of those of synchronised units, in a layer or the whole network; None where nothing is rectified."""
+        return self.shared.rank(layer) if self._measured(layer) else None
+
+    def rescalings(self, layer: str | None = None) -> int | None:
+        """Scalings of single units, which are independent but for units that do nothing; None as `synchronised`."""
+        measured = self._measured(layer)
+        return sum(one.rescalings for one in measured) if measured else None
+
+    def head_rank(self, layer: str | None = None) -> int | None:
+        """The rank of those of attention heads, of a layer or the whole network; None where there are none."""
+        if self.heads is None or (layer is not None and layer not in self.heads.owners):
+            return None
+        return self.heads.rank(layer)
+
+    def _measured(self, layer: str | None) -> list[Synchrony]:
+        return [one for one in self.rectified.values() if one.skipped is None and layer in (None, one.layer)]
+
+    def rows(self, network: ParameterMap) -> Iterator[torch.Tensor]:
+        """Every vector of every kind, some at a time, (any number, parameters)."""
+        for freedom in self.freedoms.values():
+            for source in SOURCES:
+                if freedom.count(source):
+                    yield from freedom.vectors(source, network.size)
+        if self.others.shape[0]:
+            yield torch.from_numpy(self.others.toarray()).to(network.device)
+
+    def combined(self, network: ParameterMap, generator: torch.Generator) -> torch.Tensor:
+        """Random combinations of all directions of each kind in the whole network, of length 1, (kinds, parameters)."""
+        found = []
+        for source in SOURCES:
+            row = torch.zeros(network.size, dtype=torch.float64, device=network.device)
+            for freedom in self.freedoms.values():
+                matrix = freedom.combined(source, generator)
+                if matrix is not None:
+                    row[freedom.index] = matrix
+            found.append(row)
+        for shared in (self.shared, self.heads):
+            if shared is not None:
+                weights = torch.randn(len(shared.owners), generator=generator, dtype=torch.float64).numpy()
+                found.append(torch.from_numpy(np.asarray(shared.rows.T @ weights)).to(network.device))
+        return torch.stack([row / row.norm() for row in found if row.norm() > 0] or [found[0][:0]])
+
+
+def free_directions(
+    network: ParameterMap,
+    held: HeldBatches,
+    *,
+    tolerance: float,
+    near: float = 0.0,
+    positions: int | None = None,
+    probes: int | None = None,
+    seed: int = 0,
+    progress: Progress,
+) -> FreeDirections:
+    """Find them on some data.
+
+    Args:
+        network: whose parameters they are of.
+        held: the data.
+        tolerance: singular values up to that share of the largest count as 0.
+        near: share of points on which units of a near block may differ.
+        positions: for the conditional kind, of each unit; None leaves it out.
+        probes: random combinations of outputs in place of each; None is each.
+        seed: of every random choice.
+        progress: called as work is done.
+    """
+    grams = layer_grams(
+        network.model, held, probes=probes, dtype=network.dtype, seed=seed, device=network.device, progress=progress
+    )
+    reasons = dict(grams.skipped)
+    usable = []
+    for gram in grams.layers:
+        reason = why_not(network, gram.site)
+        if reason is None:
+            usable.append(gram)
+        else:
+            reasons[gram.layer] = reason
+    live: Mapping[str, LiveNulls] = {}
+    if positions is not None:
+        live = live_nulls(
+            network,
+            held,
+            usable,
+            positions=positions,
+            tolerance=tolerance,
+            probes=probes,
+            seed=seed,
+            progress=progress,
+        )
+    freedoms = {gram.layer: _freedom(network, gram, live.get(gram.layer), tolerance) for gram in usable}
+    freedoms, notes = _proved(network, held, freedoms, live, seed)
+    rectified = synchrony(network.model, network.cast_batches(held), tolerance=near, seed=seed, progress=progress)
+    shared, missing = _shared(network, rectified)
+    heads, beside = _heads(network, network.cast(next(iter(held))[0][:2]), grams.layers)
+    return FreeDirections(
+        grams=grams,
+        freedoms=freedoms,
+        reasons=reasons,
+        live=live,
+        rectified={one.layer: one for one in rectified},
+        shared=shared,
+        heads=heads,
+        notes=(*notes, *(note for note in (missing, beside) if note is not None)),
+    )
+
+
+def _freedom(network: ParameterMap, gram: LayerGram, live: LiveNulls | None, tolerance: float) -> LayerFreedom:
+    inputs, outputs = (
+        tuple(torch.from_numpy(np.ascontiguousarray(one)).to(network.device) for one in found)
+        for found in (gram.free_inputs(tolerance), gram.free_outputs(tolerance))
+    )
+    conditional = None if live is None else live.vectors
+    return LayerFreedom(gram.layer, weight_index(network, gram.site), inputs, outputs, conditional)
+
+
+def _proved(
+    network: ParameterMap,
+    held: HeldBatches,
+    freedoms: Mapping[str, LayerFreedom],
+    live: Mapping[str, LiveNulls],
+    seed: int,
+) -> tuple[dict[str, LayerFreedom], tuple[str, ...]]:
+    """Drop the conditional directions of a layer that a sample of positions gave and that are not free on all data.
+
+    A random combination of those that activations and gradients do not free already is followed, beside a random
+    direction of the same weights: if one of them is not free, the combination is not, with probability 1.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    names, rows = [], []
+    for layer, freedom in freedoms.items():
+        beyond = freedom.conditional_beyond() if layer in live and live[layer].is_sample else ()
+        if len(beyond):
+            names.append(layer)
+            mixing = torch.randn(len(beyond), generator=generator, dtype=torch.float64).to(network.device)
+            for matrix in (torch.tensordot(mixing, beyond, 1), torch.randn(freedom.index.shape, generator=generator)):
+                row = torch.zeros(network.size, dtype=network.dtype, device=network.device)
+                row[freedom.index] = (matrix / matrix.norm()).to(row)
+                rows.append(row)
+    moved = changes(network, held, torch.stack(rows)).tolist() if rows else []
+    kept, notes = dict(freedoms), []
+    for place, layer in enumerate(names):
+        if moved[2 * place] > FREE * moved[2 * place + 1]:
+            kept[layer] = replace(freedoms[layer], conditional=None)
+            notes.append(f"{layer}: conditional directions of the sampled positions are not free on all data")
+    return kept, tuple(notes)
+
+
+def _shared(network: ParameterMap, rectified: Sequence[Synchrony]) -> tuple[Shared, str | None]:
+    """The directions of synchronised units; of single units alone where there are too many."""
+    measured = [one for one in rectified if one.skipped is None]
+    is_all = sum(one.directions for one in measured) <= BLOCKS
+    parts: list[tuple[str, sparse.csr_array]] = []
+    for one in measured:
+        blocks = one.blocks if is_all else [np.array([unit]) for unit in range(one.rectified.units)]
+        for block in blocks:
+            found = block_directions(network.parameters, one.rectified, block, network.model)
+            parts.append((one.layer, sparse_rows(list(found), network)))
+    note = f"synchronised units free more than {BLOCKS} directions: only the scalings of single units are in the union"
+    return Shared.of(parts, network.size), None if is_all else note
+
+
+def _heads(network: ParameterMap, inputs: torch.Tensor, grams: Sequence[LayerGram]) -> tuple[Shared | None, str | None]:
+    """The directions of bases within heads; None where there is nothing of the kind."""
+    with network.ready(), torch.no_grad():
+        pairs = [pair for pair in head_pairs(network.model, inputs) if pair.skipped is None]
+    if not pairs:
+        return None, None
+    if sum(pair.directions + pair.shifts for pair in pairs) > BLOCKS:
+        return None, f"bases of heads free more than {BLOCKS} directions: they are not counted"
+    parts: list[tuple[str, sparse.csr_array]] = []
+    for pair in pairs:
+        directions = [*head_directions(network.parameters, pair), *shift_directions(network.parameters, pair)]
+        parts.append((_owner(pair, grams), sparse_rows(directions, network)))
+    return Shared.of(parts, network.size), None
+
+
+def _owner(pair: HeadPair, grams: Sequence[LayerGram]) -> str:
+    """The layer that has the units whose basis it is: keys, values."""
+    first = int(pair.first.units[0])
+    for gram in grams:
+        rows = gram.site.rows or (0, first + 1)
+        if gram.weight == pair.first.weight and rows[0] <= first < rows[1]:
+            return gram.layer
+    return pair.layer
