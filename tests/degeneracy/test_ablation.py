@@ -28,11 +28,11 @@ def sparse_network() -> tuple[nn.Sequential, Data]:
         for parameter in model.parameters():
             parameter.zero_()
         for unit in range(3):
-            model[0].weight[unit, unit] = 1
-            model[2].weight[unit, unit] = 1
-        model[0].weight[3:] = 0.01 * torch.randn(3, 5, generator=torch.Generator().manual_seed(0))
-        model[2].weight[:, 3:] = 0.01
-        model[0].bias += 6
+            model.get_parameter("0.weight")[unit, unit] = 1
+            model.get_parameter("2.weight")[unit, unit] = 1
+        model.get_parameter("0.weight")[3:] = 0.01 * torch.randn(3, 5, generator=torch.Generator().manual_seed(0))
+        model.get_parameter("2.weight")[:, 3:] = 0.01
+        model.get_parameter("0.bias")[:] += 6
     inputs = torch.randn(300, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     with torch.no_grad():
         targets = model(inputs).argmax(1)
@@ -145,7 +145,7 @@ def test_a_basis_that_has_lost_what_counts_says_so() -> None:
     poor = replace(basis, points=(replace(first, to_basis=cut[0], from_basis=cut[1]), *basis.points[1:]))
     found = edge_ablation(model, data, poor, acting)[0]
     assert found.needed is None
-    assert found.mask.all(1)[1:].all()
+    assert found.mask[1:].all()
     assert node_ablation(model, data, poor)[0].needed is None
 
 

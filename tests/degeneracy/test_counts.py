@@ -280,8 +280,8 @@ def test_hostile_input_says_what_is_wrong() -> None:
 
 def test_the_conditional_kind_says_what_half_of_the_positions_give() -> None:
     network, inputs = relu_network(2), inputs_of(2, 1000)
-    few, many = (counted(network, inputs, positions=positions).layers[1] for positions in (60, 600))
-    assert (few.positions, many.positions) == (120, 1000)
+    few, many = (counted(network, inputs, positions=positions).layers[1] for positions in (10, 600))
+    assert (few.positions, many.positions) == (20, 1000)
     assert few.conditional_half is not None
     assert many.conditional is not None
     assert few.conditional_half > many.conditional, "so few positions are not enough, and say so"

@@ -108,9 +108,8 @@ def test_permuting_units_changes_nothing() -> None:
     order = torch.tensor([3, 0, 4, 1, 2])
     other = network()
     with torch.no_grad():
-        other[0].weight.copy_(model[0].weight[order])
-        other[0].bias.copy_(model[0].bias[order])
-        other[2].weight.copy_(model[2].weight[:, order])
+        for name, axis in (("0.weight", 0), ("0.bias", 0), ("2.weight", 1)):
+            other.get_parameter(name).copy_(model.get_parameter(name).index_select(axis, order))
     first, second = (interactions(one, data, interaction_basis(one, data, POINTS)) for one in (model, other))
     for ours, theirs in zip(first.edges, second.edges, strict=True):
         np.testing.assert_allclose(ours.strengths, theirs.strengths, rtol=1e-6, atol=1e-10)
@@ -128,8 +127,8 @@ def test_two_networks_side_by_side_are_two_modules_and_a_mixed_one_is_none() -> 
             torch.manual_seed(3)
             model = nn.Sequential(nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 8)).double()
         with torch.no_grad():
-            for layer in model[::2]:
-                layer.weight *= 2 if mixed else 4 * torch.kron(torch.eye(2), torch.ones(4, 4))
+            for name in ("0.weight", "2.weight", "4.weight"):
+                model.get_parameter(name)[:] *= 2 if mixed else 4 * torch.kron(torch.eye(2), torch.ones(4, 4))
         basis = interaction_basis(model, data, ["0", "2", "4", "output"])
         found = modules(interactions(model, data, basis), nulls=39, seeds=4)
         counts.append(found.count)
@@ -158,7 +157,7 @@ def test_a_dead_layer_has_no_edges() -> None:
     model, data = network(), batches(10, 4)
     basis = interaction_basis(model, data, POINTS, formula="pca")
     with torch.no_grad():
-        model[2].weight.zero_()
+        model.get_parameter("2.weight").zero_()
     found = interactions(model, data, basis)
     assert not found.edges[1].strengths.any()
     assert found.edges[0].strengths[1:, 1:].any()

@@ -23,6 +23,7 @@ from weightatlas.degeneracy.tables import COLUMNS as DEGENERACY_COLUMNS
 from weightatlas.lab.experiments.banding_result import BandingExperimentResult
 from weightatlas.lab.experiments.branch_result import BranchExperimentResult
 from weightatlas.lab.experiments.change_result import ChangeExperimentResult
+from weightatlas.lab.experiments.degeneracy_result import DegeneracyResult
 from weightatlas.lab.experiments.micro_batch_result import MicroBatchResult
 from weightatlas.nn import Conversion
 from weightatlas.result import columns_with_source
@@ -52,6 +53,7 @@ TABLES = {
             ("branch-specialization", BranchExperimentResult),
             ("weight-change", ChangeExperimentResult),
             ("micro-batch", MicroBatchResult),
+            ("degeneracy", DegeneracyResult),
         )
         for name, columns in kind.tables.items()
         if name not in ("variants", "effects")

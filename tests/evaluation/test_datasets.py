@@ -165,7 +165,7 @@ def test_re_iterables_pass_through_and_iterators_do_not() -> None:
         ("cifar1:cifar", "did you mean cifar10"),
         ("scene", "did you mean scenes"),
         ("photo", "did you mean photos"),
-        ("nowhere/at/all", "give scenes, cifar10:PATH"),
+        ("nowhere/at/all", "give scenes, text, modular-addition, digits, digit-pairs, cifar10:PATH"),
         ("cifar10:", "no such file or folder: ''"),
         ("cifar10:missing", "no such file or folder: 'missing'"),
         ("cifar10:photos", "no CIFAR-10 is there"),

@@ -74,7 +74,7 @@ def test_the_tensor_in_what_a_module_gives_is_read_and_exchanged(form: Form, out
 
 
 def test_what_holds_no_tensor_is_told() -> None:
-    model = nn.Sequential(Gives(lambda _: "nothing"), Takes(len))
+    model = nn.Sequential(Gives(lambda _: "nothing"), Takes(lambda _: torch.zeros(3)))
     for name, problem in (("0:output", "gives a str without a tensor"), ("1", "no tensor goes into it")):
         with pytest.raises(SourceError, match=problem):
             NamedPoints(model, [name]).values(torch.randn(3, 2))

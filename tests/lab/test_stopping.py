@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -27,8 +27,8 @@ LONG = Recipe(steps=400, batch_size=16, learning_rate=0.03, schedule="constant")
 RULE = "test_loss<0.2"
 
 
-def configured(folder: Path, **more: object) -> Configuration:
-    settings = {"recipe": LONG, "stop": RULE, "stop_every": 4, "stop_held": 2, "save_every": 5} | more
+def configured(folder: Path, **more: Any) -> Configuration:  # noqa: ANN401 - handed on
+    settings: dict[str, Any] = {"recipe": LONG, "stop": RULE, "stop_every": 4, "stop_held": 2, "save_every": 5} | more
     return on_points(folder, **settings)
 
 

@@ -20,7 +20,7 @@ def by_hand(model: ModularAdditionTransformer, symbols: list[int]) -> torch.Tens
     state = {name: tensor.double() for name, tensor in model.state_dict().items()}
 
     def linear(name: str, vector: torch.Tensor) -> torch.Tensor:
-        answer = state[f"{name}.weight"] @ vector
+        answer: torch.Tensor = state[f"{name}.weight"] @ vector
         return answer + state[f"{name}.bias"] if f"{name}.bias" in state else answer
 
     stream = [
@@ -36,7 +36,7 @@ def by_hand(model: ModularAdditionTransformer, symbols: list[int]) -> torch.Tens
         chances = torch.stack(scores).exp() / torch.stack(scores).exp().sum()
         values = [linear("attn.v_proj", vector)[part] for vector in stream]
         seen.append(sum(chance * value for chance, value in zip(chances, values, strict=True)))
-    middle = stream[2] + linear("attn.o_proj", torch.cat(seen))  # type: ignore[arg-type]
+    middle = stream[2] + linear("attn.o_proj", torch.cat(seen))
     after = middle + linear("mlp.down_proj", linear("mlp.up_proj", middle).clamp(min=0))
     return linear("lm_head", after)
 

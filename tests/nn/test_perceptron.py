@@ -13,6 +13,10 @@ from weightatlas.nn import Perceptron
 SIZES: dict[str, Any] = {"inputs": 12, "hidden": 8, "layers": 2, "classes": 3, "tasks": 2}
 
 
+def weight(model: nn.Module, layer: str) -> torch.Tensor:
+    return model.get_parameter(f"{layer}.weight")
+
+
 def noise(*shape: int) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
 
@@ -62,18 +66,18 @@ def test_a_trained_modular_network_is_a_mixed_one_with_the_same_weights() -> Non
     targets = torch.arange(40).reshape(20, 2) % 3
     for _ in range(5):
         optimizer.zero_grad()
-        nn.functional.cross_entropy(modular(inputs), targets).backward()
+        nn.functional.cross_entropy(modular(inputs), targets).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     mixed.load_state_dict(modular.state_dict())
     assert torch.equal(mixed(inputs), modular(inputs))
-    assert not mixed.hidden1.weight[:4, 6:].any()
-    assert mixed.hidden1.weight[:4, :6].all()
+    assert not weight(mixed, "hidden1")[:4, 6:].any()
+    assert weight(mixed, "hidden1")[:4, :6].all()
 
 
 def test_a_modular_network_begins_as_the_mixed_one_of_its_seed() -> None:
     modular, mixed = (Perceptron(**SIZES, modular=modular, seed=4) for modular in (True, False))
-    assert torch.equal(modular.hidden2.weight[:4, :4], mixed.hidden2.weight[:4, :4])
-    assert torch.equal(modular.hidden2.bias, mixed.hidden2.bias)
+    assert torch.equal(weight(modular, "hidden2")[:4, :4], weight(mixed, "hidden2")[:4, :4])
+    assert torch.equal(modular.get_parameter("hidden2.bias"), mixed.get_parameter("hidden2.bias"))
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,6 @@ def jacobians(onward: Onward, example: torch.Tensor, directions: Array, alphas: 
 
     total = torch.zeros(1)
     for alpha, weight in alphas:
-        total = total + weight * torch.autograd.functional.jacobian(shown, alpha * example)
+        total = total + weight * torch.func.jacrev(shown)(alpha * example)
     found: Array = total.numpy()
     return found

@@ -28,13 +28,13 @@ def squared_edges(
     from_source, back = torch.from_numpy(source.to_basis), torch.from_numpy(source.from_basis)
     found = np.zeros((target.to_basis.shape[1], source.to_basis.shape[1]))
     for example in values:
-        total = 0.0
+        total = torch.zeros(())
         for alpha, weight in alphas:
-            jacobian = torch.autograd.functional.jacobian(lambda one: part(one[None])[0], alpha * example)
+            jacobian = torch.func.jacrev(lambda one: part(one[None])[0])(alpha * example)
             turned = torch.einsum("tosf,oi->tisf", jacobian, to_target[:-1])
             shown = example @ from_source[:-1] + from_source[-1]
             total = total + weight * torch.einsum("tisf,jf,sj->tij", turned, back[:, :-1], shown)
-        found += (total**2).sum(0).numpy()
+        found += (total**2).sum(0).detach().numpy()
     return found / (values.shape[0] * values.shape[1])
 
 

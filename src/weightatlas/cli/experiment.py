@@ -62,16 +62,18 @@ def experiment(
     why, and the rest is done.
 
     Args:
-        name: The experiment: weight-banding, weight-change, branch-specialization, micro-batch or mode-connectivity.
+        name: The experiment: weight-banding, weight-change, branch-specialization, micro-batch, mode-connectivity or
+            degeneracy.
         preset: Its scale: quick (built-in data, minutes on two cores; taken if left out), cifar10-small (two cores),
             cifar10 of weight-banding, branch-specialization, micro-batch and mode-connectivity and cifar of
             weight-change (one GPU), or paper (GPUs). Of micro-batch there is no paper but imagenet, coco, voc and
             something (GPUs), and what learning rates are chosen from: quick-rates, cifar10-small-rates, cifar10-rates.
-            Of mode-connectivity there is no paper.
+            Of mode-connectivity there is no paper. Of degeneracy there are quick, modular-addition and images (two
+            cores), and published (one GPU).
         data: What to train on, where the preset does not bring its own. For weight-banding, branch-specialization,
-            micro-batch and mode-connectivity cifar10:PATH or a folder of images. For weight-change
-            cifar10:PATH,cifar100:PATH, with svhn:PATH for its paper preset, or a folder that holds cifar10, cifar100
-            and svhn.
+            micro-batch and mode-connectivity cifar10:PATH or a folder of images. For images of degeneracy cifar10:PATH.
+            For weight-change cifar10:PATH,cifar100:PATH, with svhn:PATH for its paper preset, or a folder that holds
+            cifar10, cifar100 and svhn.
         variants: Run these only, and what they are compared with; several names may follow.
         seeds: Instead of the preset's; several numbers may follow.
         steps: Updates of every run, instead of the preset's number: a dry run.
@@ -83,7 +85,8 @@ def experiment(
         devices: Processes that train one network together, one a GPU; runs then go one after another.
         table: Which rows to print: runs, variants or effects; of weight-banding also profiles, of weight-change also
             accuracies, layers or thirds; of branch-specialization also branches, onset, twins, recurrence or blocks; of
-            micro-batch also methods, course or published; of mode-connectivity also widths, forks, paths or layers.
+            micro-batch also methods, course or published; of mode-connectivity also widths, forks, paths or layers; of
+            degeneracy also layers, edges, course, curve or ranks.
         atlas: The page to write; atlas.html in the folder if left out.
     """
     check_output(output, format_, sources=1, pictures=True)

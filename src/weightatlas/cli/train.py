@@ -82,6 +82,9 @@ def train(
     seed: Annotated[Seed, Parameter(group=WHAT)] = 0,
     fork: Annotated[Annotated[int, NOT_NEGATIVE] | Literal["weights"] | None, Parameter(group=WHAT)] = None,
     fork_seed: Annotated[int, NOT_NEGATIVE, Parameter(group=WHAT)] = 1,
+    stop: Annotated[str | None, Parameter(group=WHAT)] = None,
+    stop_every: Annotated[int, Parameter(validator=AT_LEAST_ONE, group=WHAT)] = 100,
+    stop_held: Annotated[int, Parameter(validator=AT_LEAST_ONE, group=WHAT)] = 1,
     config: Annotated[Path | None, Parameter(group=WHAT)] = None,  # noqa: ARG001 - `config_file` fills the others from it
     recipe: Annotated[
         Recipe | None, Parameter(name="*", group=RECIPE, consume_multiple=True, negative_iterable=())
@@ -111,6 +114,10 @@ def train(
         fork: After so many updates, leave the run of the same seed that is not forked: the order of the data, their
             augmentation and what updates draw are others from there on. With weights the first weights are too.
         fork_seed: Tells forks of one seed from each other.
+        stop: End before the last update once this holds of what is held out: test_accuracy>0.999, test_loss<0.1 or
+            test_top5>0.99.
+        stop_every: Updates between two looks at that.
+        stop_held: Looks in a row that must find it so.
         config: A TOML file with any of these options, the next two groups in tables [recipe] and
             [augmentation]; flags win.
         folder: Where the run is kept; a run that was stopped here goes on.
@@ -134,6 +141,9 @@ def train(
             save_every=save_every,
             seed=seed,
             fork=None if fork is None else Fork(None if fork == "weights" else fork, fork_seed),
+            stop=stop,
+            stop_every=stop_every,
+            stop_held=stop_held,
         )
     except ValueError as error:
         raise UsageError(str(error)) from error

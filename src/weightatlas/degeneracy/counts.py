@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import torch
 
-from weightatlas.degeneracy.jacobian import LIMIT, TOLERANCE, JacobianRank, RankCurve, outputs_of, rank_of
+from weightatlas.degeneracy.jacobian import DIRECT, LIMIT, TOLERANCE, JacobianRank, RankCurve, outputs_of, rank_of
 from weightatlas.degeneracy.ranking.following import Followed, follow_all, follow_some
 from weightatlas.degeneracy.ranking.free_directions import FreeDirections, free_directions
 from weightatlas.degeneracy.ranking.parameter_map import ParameterMap
+from weightatlas.degeneracy.ranking.proving import proved_rank
 from weightatlas.degeneracy.union import union_rank
 from weightatlas.evaluation.held_batches import HeldBatches
 from weightatlas.progress import Progress, silent
@@ -250,7 +251,7 @@ def counts(
     else:
         grown = None if rank is None else rank.curve
     if rank is not None and rank.factor is not None:
-        followed = follow_all(network, found, rank.factor, tolerance=rank.tolerance)
+        followed = follow_all(network, found, rank.factor, largest=rank.largest, tolerance=rank.tolerance)
     else:
         followed = follow_some(network, held, found, checks=checks, seed=seed)
     return _together(network, held, found, rank=rank, why=why, curve=grown, followed=followed, tolerance=tolerance)
@@ -377,6 +378,10 @@ def _own_nullity(freedom: LayerFreedom, rank: JacobianRank | None, tolerance: fl
     """The nullity of the Jacobian's columns of one layer, where its factor is there."""
     if rank is None or rank.factor is None:
         return None
-    values = torch.linalg.svdvals(rank.factor[:, freedom.index.flatten()])
-    least = max(tolerance, rank.tolerance) * float(values.max())
-    return freedom.size - int((values > least).sum())
+    columns = rank.factor[:, freedom.index.flatten()]
+    least = max(tolerance, rank.tolerance)
+    proved = proved_rank(columns, least) if min(columns.shape) > DIRECT else None
+    if proved is not None:
+        return freedom.size - proved[0]
+    values = torch.linalg.svdvals(columns)
+    return freedom.size - int((values > least * values.max()).sum())

@@ -11,6 +11,7 @@ from jaxtyping import Float64, Int64
 
 from weightatlas.degeneracy.ranking.column_sums import ColumnSums
 from weightatlas.degeneracy.ranking.parameter_map import ParameterMap
+from weightatlas.degeneracy.ranking.proving import proved_rank
 from weightatlas.degeneracy.ranking.row_pieces import pieces
 from weightatlas.degeneracy.row_factor import RowFactor
 from weightatlas.evaluation.held_batches import HeldBatches
@@ -30,6 +31,9 @@ TOLERANCE: Final = 1e-9
 
 LIMIT: Final = 4096
 """Rows or columns of the Jacobian, whichever are fewer, up to which its rank is computed from all of it."""
+
+DIRECT: Final = 1024
+"""Singular values up to which they are all computed: seconds. Beyond, the rank is proved at a quarter of the cost."""
 
 ROUNDING: Final = 10
 """Rounding of a singular value in units of eps sqrt(rows + columns): errors of its entries as independent ones."""
@@ -68,7 +72,8 @@ class JacobianRank:
         high: and no larger.
         largest: its largest singular value; of an estimate, and where columns were summed, that of the sums.
         tolerance: singular values up to that share of the largest counted as 0.
-        singular_values: of what was factored, descending: of the Jacobian where `factor` is there.
+        singular_values: of what was factored, descending: of the Jacobian where `factor` is there. Beyond `DIRECT` of
+            them only the largest, to a thousandth: the rank is then proved without them (`proved_rank`).
         curve: the rank over the first examples; None where it was not asked for or rows were combined.
         factor: triangular R with R^T R = J^T J, (N, N); None where the parameters are too many.
     """
@@ -187,10 +192,11 @@ def rank_of(
     sizes = _sizes(held.examples) if curve else [held.examples]
     way = _streamed if network.size <= limit else _summed
     ranks: list[int] = []
-    values, factor = np.zeros(1), None
+    values: Array = np.zeros(1)
+    factor: torch.Tensor | None = None
     for factor in way(network, held, sizes, width, seed=seed, progress=progress):
-        values = torch.linalg.svdvals(factor).cpu().numpy()
-        ranks.append(ruler.rank(values))
+        rank, values = ruler.measured(factor, seed=seed)
+        ranks.append(rank)
     counts = np.array(ranks, dtype=np.int64)
     ends = np.array(sizes, dtype=np.int64)
     return JacobianRank(
@@ -224,6 +230,15 @@ class Ruler:
     def rank(self, values: Float64[Array, " values"]) -> int:
         """Singular values above that share of the largest; 0 where all are 0."""
         return int((values > self.tolerance * values[0]).sum()) if values.size and values[0] > 0 else 0
+
+    def measured(self, factor: torch.Tensor, *, seed: int) -> tuple[int, Array]:
+        """The rank of a matrix, and what was seen of its singular values."""
+        if min(factor.shape) > DIRECT:
+            proved = proved_rank(factor, self.tolerance, seed=seed)
+            if proved is not None:
+                return proved[0], np.array([proved[1]])
+        values: Array = torch.linalg.svdvals(factor).cpu().numpy()
+        return self.rank(values), values
 
 
 def outputs_of(network: ParameterMap, held: HeldBatches) -> int:

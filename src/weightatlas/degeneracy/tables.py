@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from weightatlas.degeneracy.ablation import EdgeAblation, NodeAblation
     from weightatlas.degeneracy.counts import Counts, LayerCounts
-    from weightatlas.degeneracy.grams import Spectrum
+    from weightatlas.degeneracy.spectra import Spectrum
     from weightatlas.degeneracy.structure import Structure
     from weightatlas.degeneracy.survey import Degeneracy
 

@@ -39,7 +39,7 @@ def asymptotic_coefficient(nbetas: Sequence[float], estimates: Sequence[float], 
     energy; its derivative is elementary.
 
     Example:
-        >>> round(asymptotic_coefficient([20.0, 200.0], [0.3142, 0.3667]), 2)  # of w1^2 w2^2
+        >>> round(asymptotic_coefficient([20.0, 200.0], [0.3136, 0.3672]), 1)  # of w1^2 w2^2
         0.5
     """
     order = np.argsort(nbetas)

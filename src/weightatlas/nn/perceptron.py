@@ -79,7 +79,7 @@ class Perceptron(nn.Module):
         features = inputs
         for module in self.children():
             features = module(features)
-        return features if self.tasks == 1 else features.unflatten(1, (self.tasks, -1)).transpose(1, 2)
+        return features if self.tasks == 1 else features.reshape(len(features), self.tasks, -1).transpose(1, 2)
 
 
 class BlockLinear(nn.Linear):
@@ -100,7 +100,7 @@ class BlockLinear(nn.Linear):
     def __init__(self, inputs: int, outputs: int, blocks: int, *, bias: bool = True) -> None:
         super().__init__(inputs, outputs, bias=bias)
         block = torch.ones(outputs // blocks, inputs // blocks)
-        self.register_buffer("inside", torch.block_diag(*[block] * blocks), persistent=False)
+        self.register_buffer("inside", torch.kron(torch.eye(blocks), block), persistent=False)
         with torch.no_grad():
             self.weight *= self.inside
 

@@ -163,21 +163,3 @@ def test_an_exported_graph_is_followed_like_its_network() -> None:
     for one, other in zip(found.layers, wanted.layers, strict=True):
         np.testing.assert_allclose(one.activations, other.activations)
         np.testing.assert_allclose(gradients(one), gradients(other))
-
-
-def test_the_linear_layers_of_transformers_are_followed() -> None:
-    transformers = pytest.importorskip("transformers")
-    torch.manual_seed(0)
-    config = transformers.GPT2Config(
-        vocab_size=11, n_positions=6, n_embd=8, n_layer=1, n_head=2, tie_word_embeddings=False
-    )
-    model = transformers.GPT2LMHeadModel(config).double().eval()
-    tokens = torch.randint(0, 11, (3, 5))
-    found = layer_grams(model, batches(tokens), probes=3)
-    names = ["wte", "wpe", "h.0.attn.c_attn", "h.0.attn.c_proj", "h.0.mlp.c_fc", "h.0.mlp.c_proj"]
-    assert [layer.layer for layer in found.layers] == [*(f"transformer.{name}" for name in names), "lm_head"]
-    assert found["transformer.wpe"].activation_ranks() == (5,)
-    assert found["transformer.h.0.mlp.c_fc"].width == 9
-    assert found.outputs == 55
-    assert all("layer_norm" in reason for reason in found.skipped.values())
-    check_directions(model, found["transformer.h.0.attn.c_attn"], tokens)

@@ -44,9 +44,9 @@ def test_it_finds_planted_groups_through_many_columns() -> None:
 def test_modularity_is_that_of_the_graph() -> None:
     graph = graph_of(random_blocks(5, (7, 6, 5), 0.3))
     for expected in ("layered", "newman"):
-        prepared = Prepared(graph, expected)  # type: ignore[arg-type]
+        prepared = Prepared(graph, expected)
         labels = leiden(prepared, resolution=1.3)
-        slow = modularity(graph, labels, resolution=1.3, expected=expected)  # type: ignore[arg-type]
+        slow = modularity(graph, labels, resolution=1.3, expected=expected)
         assert prepared.modularity(labels, 1.3) == pytest.approx(slow, abs=1e-12)
 
 

@@ -29,7 +29,7 @@ def test_a_long_step_along_free_directions_changes_nothing_and_any_other_does() 
 def test_dead_units_free_what_takes_them() -> None:
     model = network()
     with torch.no_grad():
-        model[0].bias[:3] = -100
+        model.get_parameter("0.bias")[:3] = -100
     walk = follow(model, [(seeded(100, 6), seeded(100))])
     assert walk.layers >= 1  # units of the next layer may be dead of it too
     assert walk.along_free < 1e-9

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import torch
 from torch.nn import functional
@@ -139,8 +139,8 @@ def _fill(windows: torch.Tensor, form: Form, padded: torch.Tensor, top: int) -> 
             )
         ]
         kept = tuple(size - 1 - at for size, at in zip(form.kernel, place, strict=True)) if form.spread else place
-        whole = (slice(None), slice(None))
-        windows[(*whole, *kept)] = channels_first[(*whole, slice(None), *slices)]
+        at: list[Any] = [slice(None), slice(None), *kept]
+        windows[tuple(at)] = channels_first[(slice(None), slice(None), slice(None), *slices)]
 
 
 def _padded(form: Form, inputs: torch.Tensor) -> torch.Tensor:

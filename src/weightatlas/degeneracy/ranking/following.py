@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING, Final
 import torch
 
 from weightatlas.degeneracy.ranking.checking import changes, largest_singular_value
-from weightatlas.degeneracy.row_factor import RowFactor
 from weightatlas.degeneracy.union import SEPARATION
 from weightatlas.evaluation.held_batches import HeldBatches
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from weightatlas.degeneracy.ranking.free_directions import FreeDirections
     from weightatlas.degeneracy.ranking.parameter_map import ParameterMap
 
+
+BLOCK: Final = 512
+"""Directions that are followed at once."""
 
 EXAMPLES: Final = 128
 """That combinations are followed on: what is free on all the data is free on these."""
@@ -36,27 +40,45 @@ class Followed:
     union: int | None
 
 
-def follow_all(network: ParameterMap, found: FreeDirections, factor: torch.Tensor, *, tolerance: float) -> Followed:
+def follow_all(
+    network: ParameterMap, found: FreeDirections, factor: torch.Tensor, *, largest: float, tolerance: float
+) -> Followed:
     """Follow every one by the triangular factor R of J, whose |R v| is |J v|.
 
     The span's part that is free: an orthonormal basis U of it is taken (singular values above `SEPARATION` of all the
     vectors), and the singular values of R U that are at most `tolerance` times those of R are counted. By the
     min-max theorem J has as many at least.
     """
-    largest = float(torch.linalg.matrix_norm(factor, 2))
-    span = RowFactor(network.size, wide=network.size)
-    count, most = 0, 0.0
-    for rows in found.rows(network):
+    span, count, most = factor[:0], 0, 0.0
+    for rows in _in_blocks(found.rows(network)):
         scaled = rows / rows.norm(dim=1, keepdim=True)
-        span.add(scaled)
         count += len(rows)
         most = max(most, float((factor @ scaled.mT).norm(dim=0).max()))
+        span = torch.cat([span, scaled])
+        if len(span) > network.size + BLOCK:
+            span = torch.linalg.qr(span, mode="r").R
     if not count:
         return Followed(0, 0.0, 0)
-    _, values, basis = torch.linalg.svd(span.triangle(), full_matrices=False)
-    left = torch.linalg.svdvals(factor @ basis[values > SEPARATION].mT)
-    free = int((values > SEPARATION).sum()) - int((left > tolerance * largest).sum())
-    return Followed(count, most / largest if largest > 0 else 0.0, free)
+    # Of their Gram matrix: what is kept has eigenvalues above SEPARATION squared, far above its rounding.
+    values, vectors = torch.linalg.eigh(span @ span.mT)
+    kept = values > SEPARATION**2
+    moved = factor @ ((vectors[:, kept] / values[kept].sqrt()).mT @ span).mT
+    steep = 0
+    if float(moved.norm()) > tolerance * largest:  # else no singular value is above
+        steep = int((torch.linalg.svdvals(moved) > tolerance * largest).sum())
+    return Followed(count, most / largest if largest > 0 else 0.0, int(kept.sum()) - steep)
+
+
+def _in_blocks(pieces: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
+    """The same rows, `BLOCK` or more at a time: each product reads all of the factor."""
+    held: list[torch.Tensor] = []
+    for piece in pieces:
+        held.append(piece)
+        if sum(map(len, held)) >= BLOCK:
+            yield torch.cat(held)
+            held = []
+    if held:
+        yield torch.cat(held)
 
 
 def follow_some(network: ParameterMap, held: HeldBatches, found: FreeDirections, *, checks: int, seed: int) -> Followed:

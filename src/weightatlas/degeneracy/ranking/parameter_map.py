@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -209,7 +210,9 @@ class ParameterMap:
             found: dict[str, torch.Tensor] = vmap(lambda weight: pull(weight)[0])(weights)
             return found
 
-        found = vmap(of_group, randomness="same")(groups, mixing)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "There is a performance drop", UserWarning)
+            found = vmap(of_group, randomness="same")(groups, mixing)
         rows = len(groups) * mixing.shape[1]
         return torch.cat([found[name].detach().reshape(rows, -1) for name in self.parameters], dim=1)
 

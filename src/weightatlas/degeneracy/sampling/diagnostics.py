@@ -30,7 +30,7 @@ def split_rhat(traces: Array) -> float:
     Example:
         >>> draws = np.random.default_rng(0).standard_normal((4, 1000))
         >>> round(split_rhat(draws), 2), round(split_rhat(draws + np.arange(4)[:, None]), 2)
-        (1.0, 1.53)
+        (1.0, 1.58)
     """
     halves = _halves(traces)
     count = halves.shape[1]

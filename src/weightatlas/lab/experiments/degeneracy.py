@@ -60,7 +60,7 @@ def quick(data: str | None = None, *, seeds: tuple[int, ...] = SEEDS) -> Experim
     """
     _no_data(data, "images")
     small = "&width=32&heads=2&head_width=16&hidden=96"
-    return experiment("quick", (*_digits(), *_two_tasks(12), _scenes(), _small_addition(small)), seeds)
+    return experiment("quick", (*_digits(), *_two_tasks(16), _scenes(), _small_addition(small)), seeds)
 
 
 def modular_addition(data: str | None = None, *, seeds: tuple[int, ...] = SEEDS) -> Experiment:

@@ -27,11 +27,9 @@ def edge_rows(result: DegeneracyResult) -> list[Row]:
     """What `edges_chart` draws: a row a seed, two points and a basis; the published networks' where p is theirs."""
     rows: list[Row] = []
     for row in result.rows("edges"):
-        if row["interaction"] is None:
-            continue
         own = {"variant": row["variant"], "seed": row["seed"], "from": row["source"], "whose": WHOSE[0]}
         counts = zip(KINDS, (row["interaction"], row["pca"]), strict=True)
-        rows += [own | {"basis": kind, "edges": count} for kind, count in counts]
+        rows += [own | {"basis": kind, "edges": count} for kind, count in counts if count is not None]
     theirs = {row["variant"] for row in result.rows("edges") if row["modulus"] == MODULUS}
     for variant in sorted(theirs):
         for point in PAIRS:

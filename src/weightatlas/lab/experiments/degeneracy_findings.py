@@ -10,7 +10,7 @@ from weightatlas.lab.experiments.degeneracy_published import LOCAL, MODULUS, PCA
 from weightatlas.lab.experiments.degeneracy_variants import UNCHANGED
 from weightatlas.lab.experiments.plates import interval, tally
 from weightatlas.plate import Finding
-from weightatlas.wording import capitalized, counted
+from weightatlas.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -146,10 +146,8 @@ def _unexplained(result: DegeneracyResult) -> Finding | None:
     if not rows:
         return None
     limited = [row for row in rows if row["data_limited"]]
-    full = [row for row in rows if not row["gap"]]
-    statement = (
-        f"{capitalized(tally(full))} of {counted(len(rows), 'network')} have no free direction that is left unexplained"
-    )
+    left = [row for row in rows if row["gap"]]
+    statement = f"Some free directions are left unexplained in {tally(left)} of {counted(len(rows), 'network')}"
     statement += (
         f"; of {tally(limited)} the data limit the rank, and no count is a property of those." if limited else "."
     )

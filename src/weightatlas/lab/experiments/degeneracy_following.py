@@ -15,7 +15,7 @@ from weightatlas.evaluation.mean_loss import first_examples
 from weightatlas.evaluation.modes import in_mode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from torch import nn
 
@@ -111,7 +111,7 @@ def _any_step(layer: LayerGram, generator: torch.Generator) -> torch.Tensor:
 
 
 def _put(
-    steps: dict[str, torch.Tensor], layer: LayerGram, parameters: dict[str, torch.Tensor], step: torch.Tensor
+    steps: dict[str, torch.Tensor], layer: LayerGram, parameters: Mapping[str, torch.Tensor], step: torch.Tensor
 ) -> None:
     """Write a step (groups, units, width) as changes of the weight and the bias."""
     weight = parameters[layer.weight]
@@ -121,7 +121,7 @@ def _put(
         steps[layer.bias] = rows[:, -1]
 
 
-def _bias(layer: LayerGram, parameters: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+def _bias(layer: LayerGram, parameters: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
     return [] if layer.bias is None else [parameters[layer.bias].detach()]
 
 
@@ -130,7 +130,7 @@ def _moved(model: nn.Module, steps: dict[str, torch.Tensor], batches: list[Batch
     parameters = dict(model.named_parameters())
     kept = {name: parameters[name].clone() for name in steps}
     for name, step in steps.items():
-        parameters[name] += step
+        parameters[name].add_(step)
     outputs = _outputs(model, batches)
     for name, before in kept.items():
         parameters[name].copy_(before)

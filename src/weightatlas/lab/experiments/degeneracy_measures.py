@@ -16,9 +16,12 @@ from weightatlas.lab.experiments.experiment import Measure, Measurement
 from weightatlas.lab.records import RunFolder
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy.typing as npt
     from torch import nn
 
+    from weightatlas.degeneracy.ablation import EdgeAblation, NodeAblation
     from weightatlas.degeneracy.counts import Counts
     from weightatlas.degeneracy.learning_coefficient import LearningCoefficient
     from weightatlas.degeneracy.structure import Structure
@@ -142,10 +145,11 @@ def measure(run: Run) -> Measurement:
     else:
         figures |= {} if structure is None else _structured(structure)
         arrays |= {} if structure is None else _edges(structure)
-    course = _course(run, name, data, network)
+    bracket = None if found is None else _bracket(found)
+    course = _course(run, name, data, network, bracket)
     last = course[max(course)]
     figures |= {"llc": last.estimate, "llc_low": last.low, "llc_high": last.high, "llc_flags": "; ".join(last.flags)}
-    figures |= {} if found is None else _bracket(found)
+    figures |= {} if bracket is None else {"bracket_low": bracket[0], "bracket_high": bracket[1]}
     return Measurement(figures | {"missing": "; ".join(missing)}, arrays | _courses(run, course))
 
 
@@ -178,14 +182,13 @@ def _structure(model: nn.Module, data: Data, network: Network, seed: int) -> Str
     return StructureMeasurement(examples=network.structured, nulls=NULLS, seed=seed)(model, data, network.points)
 
 
-def _bracket(found: Counts) -> dict[str, Figure]:
+def _bracket(found: Counts) -> tuple[float, float] | None:
     """What the rank says of the learning coefficient, where the data do not limit that rank."""
     from weightatlas.degeneracy.hessian_bracket import hessian_bracket
 
     if found.rank is None or found.data_limited:
-        return {}
-    low, high = hessian_bracket(found.rank, found.parameters)
-    return {"bracket_low": low, "bracket_high": high}
+        return None
+    return hessian_bracket(found.rank, found.parameters)
 
 
 def course_steps(steps: tuple[int, ...], most: int) -> tuple[int, ...]:
@@ -201,8 +204,10 @@ def course_steps(steps: tuple[int, ...], most: int) -> tuple[int, ...]:
     return tuple(steps[place] for place in places)
 
 
-def _course(run: Run, name: str, data: Data, network: Network) -> dict[int, LearningCoefficient]:
-    """The learning coefficient over training, by the step."""
+def _course(
+    run: Run, name: str, data: Data, network: Network, bracket: tuple[float, float] | None
+) -> dict[int, LearningCoefficient]:
+    """The learning coefficient over training, by the step; the bracket is that of the end."""
     from weightatlas.degeneracy.learning_coefficient import learning_coefficient
 
     folder = RunFolder(run.folder)
@@ -219,6 +224,7 @@ def _course(run: Run, name: str, data: Data, network: Network) -> dict[int, Lear
             thinning=THINNING,
             batch_size=network.batch_size,
             examples=network.sampled,
+            bracket=bracket if step == run.steps else None,
             seed=run.configuration.seed,
         )
     return found
@@ -256,13 +262,17 @@ def _layers(found: Counts) -> Arrays:
     layers = [layer for layer in found.layers if layer.skipped is None]
     arrays: Arrays = {"layers/name": np.array([layer.layer for layer in layers])}
     for key in ("parameters", "activations", "gradients", "synchronised", "union"):
-        values = [getattr(layer, key) for layer in layers]
-        arrays[f"layers/{key}"] = np.array([-1 if value is None else value for value in values], dtype=np.int64)
+        arrays[f"layers/{key}"] = np.array([_or_absent(getattr(layer, key)) for layer in layers], dtype=np.int64)
     spectra = [layer.activation_spectrum for layer in layers]
     arrays["layers/width"] = np.array([0 if one is None else len(one.singular_values) for one in spectra])
     ranks = [math.nan if one is None else one.effective_rank for one in spectra]
     arrays["layers/effective_rank"] = np.array(ranks, dtype=np.float64)
     return arrays | (_curve(found) if found.curve is not None else {})
+
+
+def _or_absent(value: int | None) -> int:
+    """A count in an array of whole numbers; -1 where there is none."""
+    return -1 if value is None else value
 
 
 def _curve(found: Counts) -> Arrays:
@@ -272,20 +282,26 @@ def _curve(found: Counts) -> Arrays:
 
 def _structured(found: Structure) -> dict[str, Figure]:
     """The figures of bases, edges and modules."""
-    own, pca = (sum(one.needed for one in each) for each in (found.edges, found.baseline_edges))
+    own, pca = (_all_needed(each) for each in (found.edges, found.baseline_edges))
     null = float(np.mean(found.modules.null_modularity))
     return {
         "edges": own,
         "edges_pca": pca,
-        "edges_gain": 1 - own / pca if pca else math.nan,
-        "nodes": sum(one.needed for one in found.nodes),
-        "nodes_pca": sum(one.needed for one in found.baseline_nodes),
+        "edges_gain": 1 - own / pca if own is not None and pca else math.nan,
+        "nodes": _all_needed(found.nodes),
+        "nodes_pca": _all_needed(found.baseline_nodes),
         "modules": found.modules.count,
         "modularity": found.modules.modularity,
         "modularity_gain": found.modules.modularity - null,
         "modules_p": found.modules.p_value,
         "modules_stability": _stability(found),
     }
+
+
+def _all_needed(ablations: Sequence[EdgeAblation] | Sequence[NodeAblation]) -> int | None:
+    """What is needed in all; None where not even all of it keeps the accuracy somewhere."""
+    counts = [one.needed for one in ablations]
+    return None if None in counts else sum(count for count in counts if count is not None)
 
 
 def _stability(found: Structure) -> float:
@@ -298,8 +314,8 @@ def _edges(found: Structure) -> Arrays:
     return {
         "edges/source": np.array([own.source for own, _ in pairs]),
         "edges/target": np.array([own.target for own, _ in pairs]),
-        "edges/interaction": np.array([own.needed for own, _ in pairs], dtype=np.int64),
-        "edges/pca": np.array([pca.needed for _, pca in pairs], dtype=np.int64),
+        "edges/interaction": np.array([_or_absent(own.needed) for own, _ in pairs], dtype=np.int64),
+        "edges/pca": np.array([_or_absent(pca.needed) for _, pca in pairs], dtype=np.int64),
         "edges/all": np.array([own.total for own, _ in pairs], dtype=np.int64),
         "modules/labels": np.asarray(found.modules.labels),
         "modules/point": np.array([point for point, _ in found.modules.nodes]),

@@ -81,11 +81,14 @@ class DegeneracyResult(ExperimentResult):
             return ExperimentResult.rows(self, table)
         return [{column: plain(row.get(column)) for column in self.tables[table]} for row in make[table]()]
 
-    def chart(self) -> alt.FacetChart:
-        """Edges needed in both bases."""
-        from weightatlas.lab.experiments.degeneracy_charts import edges_chart
+    def chart(self) -> alt.HConcatChart:
+        """Edges needed in both bases, and the learning coefficient over training."""
+        import altair as alt
 
-        return edges_chart(self)
+        from weightatlas.lab.experiments.degeneracy_charts import course_chart, edges_chart
+
+        joined: alt.HConcatChart = alt.hconcat(edges_chart(self), course_chart(self), spacing=30)
+        return joined
 
     def plates(self) -> Sequence[Plate]:
         """What was confirmed, free directions, edges, the course, the curve, verdicts, runs."""
@@ -101,8 +104,10 @@ class DegeneracyResult(ExperimentResult):
     def _edges(self) -> Iterator[Row]:
         models = {variant.name: variant.configuration.model for variant in self.experiment.variants}
         for own, columns in self._measured("edges", ("source", "target", "interaction", "pca", "all")):
-            row = own | columns | {"modulus": modulus_of(models[own["variant"]])}
-            yield row | {"spared": 1 - row["interaction"] / row["pca"] if row.get("pca") else None}
+            row = own | {key: None if value == -1 else value for key, value in columns.items()}
+            known = row.get("interaction") is not None and row.get("pca")
+            row |= {"modulus": modulus_of(models[own["variant"]])}
+            yield row | {"spared": 1 - row["interaction"] / row["pca"] if known else None}
 
     def _course(self) -> Iterator[Row]:
         for own, columns in self._measured("course", ("step", "loss", "test_accuracy", "llc", "low", "high", "flags")):
