@@ -15,7 +15,7 @@ import time
 import torch
 from measure import Claims, machine
 
-from weightatlas.degeneracy.counts import Counts, counts
+from weightatlas.degeneracy.counts import Counts, LayerCounts, counts
 from weightatlas.evaluation import open_data, open_model
 
 MINUTES = 10
@@ -27,8 +27,9 @@ KINDS = ("activations", "gradients", "synchronised", "rescalings", "conditional"
 def show(found: Counts) -> None:
     """Print the counts by layer."""
     print(f"{'layer':<28}{'numbers':>9}" + "".join(f"{kind:>14}" for kind in KINDS))
-    for row in (*found.layers, found):
-        name = getattr(row, "layer", "all")
+    rows: tuple[LayerCounts | Counts, ...] = (*found.layers, found)
+    for row in rows:
+        name = row.layer if isinstance(row, LayerCounts) else "all"
         reason = getattr(row, "skipped", None)
         figures = "".join(f"{'-' if getattr(row, kind) is None else getattr(row, kind):>14}" for kind in KINDS)
         print(f"{name:<28}{row.parameters:>9}" + (figures if reason is None else f"  {reason}"))
@@ -59,7 +60,8 @@ def main() -> None:
     parts: dict[str, float] = {}
     start, before = (time.perf_counter(), time.process_time()), [time.process_time()]
 
-    def told(_done: int, _total: int, label: str) -> None:
+    def told(done: int, total: int, label: str) -> None:
+        del done, total
         now = time.process_time()
         parts[label] = parts.get(label, 0.0) + now - before[0]
         before[0] = now

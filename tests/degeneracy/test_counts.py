@@ -217,7 +217,8 @@ def test_convolutions_norms_and_attention_are_counted_and_followed() -> None:
 
         def forward(self, inputs: torch.Tensor) -> torch.Tensor:
             mixed: torch.Tensor = self.attention(inputs, inputs, inputs)[0]
-            return self.out(torch.tanh(mixed).mean(1))
+            answer: torch.Tensor = self.out(torch.tanh(mixed).mean(1))
+            return answer
 
     found = counted(Attending(), torch.randn(150, 4, 8))
     assert found.heads == 2 * (16 + 16) + 8 + 8
@@ -233,7 +234,7 @@ def test_networks_without_rectifiers_have_no_such_kind() -> None:
 
 def test_weights_that_are_not_trained_or_computed_are_left_out_with_a_reason() -> None:
     network = relu_network(0)
-    network[0].weight.requires_grad_(requires_grad=False)
+    nn.Module.requires_grad_(network[0], requires_grad=False)
     nn.utils.parametrizations.weight_norm(network[2])
     found = counted(network, inputs_of(0, 200))
     reasons = {layer.layer: layer.skipped for layer in found.layers}

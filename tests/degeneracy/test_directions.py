@@ -96,7 +96,7 @@ def test_what_activations_and_gradients_free_moves_nothing(number: int) -> None:
 
 def test_weights_that_are_held_or_computed_have_no_place() -> None:
     network = relu_network(0)
-    network[0].weight.requires_grad_(requires_grad=False)
+    nn.Module.requires_grad_(network[0], requires_grad=False)
     nn.utils.parametrizations.spectral_norm(network[2])
     found = ParameterMap(network)
     inputs = inputs_of(0, 20)

@@ -34,6 +34,7 @@ def test_sums_of_columns_have_the_same_rank_at_every_size(seed: int) -> None:
     summed = jacobian_rank(network, batches(inputs, 6), limit=60)
     assert whole.factor is not None
     assert summed.factor is None, "columns were summed"
+    assert whole.rank is not None
     assert whole.rank < 60, "there is something to be missed"
     assert summed.rank == whole.rank
     assert summed.curve is not None

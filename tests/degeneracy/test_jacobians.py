@@ -34,7 +34,7 @@ def slow(part: Segment, inputs: torch.Tensor) -> torch.Tensor:
             weight * torch.func.jacrev(lambda values: model(values) @ part.directions)(alpha * one)
             for alpha, weight in part.path
         )
-        total += jacobian.T @ jacobian / len(inputs)  # type: ignore[union-attr]
+        total += jacobian.T @ jacobian / len(inputs)
     return total
 
 
@@ -63,7 +63,7 @@ def test_operators_that_cannot_be_batched_are_followed_one_by_one() -> None:
             return inputs**3
 
         @staticmethod
-        def backward(context: torch.autograd.function.FunctionCtx, gradient: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        def backward(context: torch.autograd.function.FunctionCtx, gradient: torch.Tensor) -> torch.Tensor:
             (inputs,) = context.saved_tensors  # type: ignore[attr-defined]
             return torch.from_numpy(3 * inputs.numpy() ** 2 * gradient.numpy())  # no tensor of vmap's goes there
 

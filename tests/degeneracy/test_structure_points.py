@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 from torch import nn
 
-from weightatlas.degeneracy import structure_points as room
-from weightatlas.degeneracy.structure_points import structure_points
+from weightatlas.degeneracy.structure_points import MOST, structure_points
 from weightatlas.errors import SourceError
 
 
@@ -51,14 +52,14 @@ def test_a_layer_that_is_called_twice_is_no_point() -> None:
 
 
 def test_the_last_ones_are_taken_of_many() -> None:
-    layers = [layer for _ in range(room.MOST + 3) for layer in (nn.Linear(3, 3), nn.ReLU())]
+    layers = [layer for _ in range(MOST + 3) for layer in (nn.Linear(3, 3), nn.ReLU())]
     points = structure_points(nn.Sequential(*layers, nn.Linear(3, 2)), batches(3))
-    assert len(points) == room.MOST + 1
+    assert len(points) == MOST + 1
     assert points[-2:] == (str(len(layers)), "output")
 
 
 def test_wide_layers_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "WIDEST", 5)
+    monkeypatch.setattr(sys.modules[structure_points.__module__], "WIDEST", 5)
     network = nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 3))
     assert structure_points(network, batches(6)) == ("2", "output")
 

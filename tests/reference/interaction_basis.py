@@ -59,5 +59,5 @@ def jacobians(onward: Onward, example: torch.Tensor, directions: Array, alphas: 
     total = torch.zeros(1)
     for alpha, weight in alphas:
         total = total + weight * torch.func.jacrev(shown)(alpha * example)
-    found: Array = total.numpy()
+    found: Array = total.detach().numpy()
     return found

@@ -115,7 +115,7 @@ def degeneracy(
     target: Annotated[Literal["next", "output"], Parameter(group=STRUCTURED)] = "next",
     formula: Annotated[Literal["jacobian", "integrated"], Parameter(group=STRUCTURED)] = "jacobian",
     drop: Annotated[float, Parameter(validator=validators.Number(gte=0, lt=1), group=STRUCTURED)] = 0.001,
-    resolution: Annotated[float, Parameter(validator=validators.Number(gt=0), group=STRUCTURED)] = 1.0,
+    resolution: Annotated[float, Parameter(validator=validators.Number(gt=0), group=STRUCTURED)] = 0.5,
     nulls: Annotated[int, Parameter(validator=AT_LEAST_ONE, group=STRUCTURED)] = 99,
     counts_only: Annotated[bool, Parameter(negative=(), group=STRUCTURED)] = False,
     coefficient: Annotated[bool, Parameter(negative=(), group=SAMPLED)] = False,

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
 import numpy as np
 from sklearn.metrics import adjusted_rand_score
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 Weighting = Literal["log", "sqrt", "identity"]
 Floors = Mapping[tuple[str, str], float] | Sequence[float]
 
-SHARE = 0.99
+SHARE: Final = 0.99
 """Of a pair's interaction that its edges carry, by default, where no ablation says which of them are needed."""
-RESOLUTION = 0.5
+RESOLUTION: Final = 0.5
 """That of the published run. At 1 the scatter of the weights within a planted module is enough to split it."""
-RESOLUTIONS = (0.25, 0.5, 1.0, 2.0, 4.0)
+RESOLUTIONS: Final = (0.25, 0.5, 1.0, 2.0, 4.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

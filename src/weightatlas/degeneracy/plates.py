@@ -198,8 +198,9 @@ def _graph(found: Structure) -> Chart:
             key="graph",
             title=modules_title(found),
             reading=(
-                "A column a point of the network, a dot a direction of the interaction basis, the most important on "
-                "top; a line an interaction, darker where it is stronger. Colour and letter: the module."
+                "A column a point of the network, a dot a direction of the interaction basis; a line an interaction, "
+                "darker where it is stronger. A band a module, with its letter; grey lines join two modules, hollow "
+                "dots have no line that counts. Within a band the most important direction is on top."
             ),
             method=(
                 "Edges: mean squared effect of a direction on one of the next point. Modules: Leiden communities of a "

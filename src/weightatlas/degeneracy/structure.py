@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from weightatlas.degeneracy.ablation import EdgeAblation, NodeAblation, edge_ablation, node_ablation
+from weightatlas.degeneracy.interaction_basis import Formula as BasisFormula
 from weightatlas.degeneracy.interaction_basis import InteractionBasis, interaction_basis
 from weightatlas.degeneracy.interactions import Interactions, interactions
-from weightatlas.degeneracy.modules import Modules, modules
+from weightatlas.degeneracy.modules import RESOLUTION, Modules, modules
 from weightatlas.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class StructureMeasurement:
     formula: Formula = "jacobian"
     drop: float = 0.001
     ablate: bool = True
-    resolution: float = 1.0
+    resolution: float = RESOLUTION
     nulls: int = 99
     examples: int | None = None
     probes: int | None = None
@@ -89,7 +90,8 @@ class StructureMeasurement:
         common: dict[str, Any] = {"examples": self.examples, "probes": self.probes, "seed": self.seed}
         bases: list[InteractionBasis] = []
         acting: list[Interactions] = []
-        for place, formula in enumerate((self.formula, "pca")):
+        formulas: tuple[BasisFormula, ...] = (self.formula, "pca")
+        for place, formula in enumerate(formulas):
             bases.append(interaction_basis(model, data, points, target=self.target, formula=formula, **common))
             progress(2 * place + 1, PARTS, f"{formula} basis")
             acting.append(interactions(model, data, bases[-1], **common))

@@ -11,7 +11,8 @@ from torch import nn
 from weightatlas.errors import SourceError
 from weightatlas.evaluation.mean_loss import first_examples
 from weightatlas.evaluation.modes import in_mode
-from weightatlas.evaluation.points import OUTPUT, NamedPoints
+from weightatlas.evaluation.point_hooks import OUTPUT
+from weightatlas.evaluation.points import NamedPoints
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

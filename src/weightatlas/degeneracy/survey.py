@@ -14,6 +14,7 @@ from weightatlas.degeneracy.counts import Counts, counts
 from weightatlas.degeneracy.hessian_bracket import hessian_bracket
 from weightatlas.degeneracy.jacobian import TOLERANCE
 from weightatlas.degeneracy.learning_coefficient import LearningCoefficient, learning_coefficient
+from weightatlas.degeneracy.modules import RESOLUTION
 from weightatlas.degeneracy.structure import Formula, Structure, StructureMeasurement, Target
 from weightatlas.degeneracy.structure_points import structure_points
 from weightatlas.errors import NotFiniteError, SourceError
@@ -124,7 +125,7 @@ def survey(
     target: Target = "next",
     formula: Formula = "jacobian",
     drop: float = 0.001,
-    resolution: float = 1.0,
+    resolution: float = RESOLUTION,
     nulls: int = 99,
     chains: int = 4,
     draws: int = 200,

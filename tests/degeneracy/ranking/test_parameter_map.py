@@ -29,7 +29,8 @@ class Tied(nn.Module):
         self.scale = nn.Parameter(torch.ones(3), requires_grad=False)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        return self.out(torch.tanh(self.table(inputs)).mean(1) * self.scale)
+        answer: torch.Tensor = self.out(torch.tanh(self.table(inputs)).mean(1) * self.scale)
+        return answer
 
 
 def networks() -> list[tuple[nn.Module, torch.Tensor]]:

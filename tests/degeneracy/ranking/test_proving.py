@@ -13,7 +13,8 @@ def of_rank(rank: int, shape: tuple[int, int], decades: float = 0.0, seed: int =
     left, right = (
         torch.linalg.qr(torch.randn(size, rank, generator=generator, dtype=torch.float64)).Q for size in shape
     )
-    return left * torch.logspace(0, -decades, rank, dtype=torch.float64) @ right.T
+    matrix: torch.Tensor = left * torch.logspace(0, -decades, rank, dtype=torch.float64) @ right.T
+    return matrix
 
 
 @pytest.mark.parametrize("shape", [(90, 60), (60, 90), (60, 60)])

@@ -84,7 +84,7 @@ def layers_chart(survey: Degeneracy) -> AnyChart:
     x = depth_axis(layers)
     wide = max(2.0, min(18.0, 420.0 / max(layers, 1)))
     y = alt.Y("share:Q", title="free directions, of the layer's weights", axis=alt.Axis(format="%"))
-    tooltip = ["layer:N", "words:N", alt.Tooltip("directions:Q", format=","), alt.Tooltip("share:Q", format=".2%")]
+    tooltip: list[Any] = ["layer:N", "words:N", alt.Tooltip("directions:Q", format=","), alt.Tooltip("share:Q", format=".2%")]
     kinds = [kind for kind in KINDS if any(row["source"] == kind for row in rows)]
     scale = alt.Scale(
         domain=[WORDS[kind] for kind in kinds], range=[palette.CATEGORIES[1 + KINDS.index(kind)] for kind in kinds]
