@@ -46,7 +46,8 @@ def images(count: int, width: int) -> torch.Tensor:
     frequencies = torch.fft.fftfreq(side)
     radius = (frequencies[:, None] ** 2 + frequencies[None] ** 2).sqrt().clamp(min=1 / side)
     noise = torch.randn(count, 3, side, side, generator=torch.Generator().manual_seed(0))
-    return torch.fft.ifft2(torch.fft.fft2(noise) / radius).real
+    shown: torch.Tensor = torch.fft.ifft2(torch.fft.fft2(noise) / radius).real
+    return shown
 
 
 def seconds(routine: Callable[[], object]) -> float:
@@ -60,6 +61,7 @@ def off(basis: PointBasis) -> tuple[float, float]:
     """How far both products are from what they must be, relative to the largest importance and to 1."""
     forth, back, importances = basis.to_basis[:-1, 1:], basis.from_basis[1:, :-1], basis.importances[1:]
     uncorrelated = np.abs(forth.T @ basis.gram @ forth - np.diag(importances)).max() / importances.max()
+    assert basis.jacobian_gram is not None  # noqa: S101 - only the last point has none
     orthogonal = np.abs(back @ basis.jacobian_gram @ back.T - np.eye(len(back))).max()
     return float(uncorrelated), float(orthogonal)
 
@@ -88,7 +90,7 @@ def main() -> None:
     print(machine())
     widths = (WIDTHS[0] // 4, *WIDTHS[1:]) if quick else WIDTHS
     model, inputs = network(widths), images(1250 if quick else 10_000, widths[0])
-    data = [(part, torch.zeros(len(part))) for part in inputs.split(500)]
+    data = [(part, torch.zeros(len(part))) for part in torch.split(inputs, 500)]
     pixels = inputs.flatten(1).double()
     least = min(seconds(lambda: torch.linalg.eigh(pixels.T @ pixels)) for _ in range(2))  # the first one warms up
     print(f"\n{'-'.join(map(str, widths))}, {len(inputs)} images; pixels' Gram and eigenvectors alone: {least:.1f} s")

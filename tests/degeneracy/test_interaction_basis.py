@@ -37,9 +37,15 @@ def mlp(*, smooth: bool = False) -> nn.Sequential:
     return nn.Sequential(nn.Linear(5, 8), act(), nn.Linear(8, 7), act(), nn.Linear(7, 3)).double()
 
 
+def layer(model: nn.Sequential, place: int) -> nn.Linear:
+    found = model[place]
+    assert isinstance(found, nn.Linear)
+    return found
+
+
 def batches(*shape: int, examples: int = 60, dtype: torch.dtype = torch.float64) -> list[Batch]:
     inputs = torch.randn(examples, *shape, dtype=dtype)
-    return [(part, torch.zeros(len(part))) for part in inputs.split(25)]
+    return [(part, torch.zeros(len(part))) for part in torch.split(inputs, 25)]
 
 
 class Tokens(nn.Module):
@@ -151,9 +157,9 @@ def test_an_invertible_map_of_a_linear_layer_moves_no_basis(formula: Formula, ta
     moved = copy.deepcopy(model)
     change = torch.randn(8, 8, dtype=torch.float64) + 2 * torch.eye(8)
     with torch.no_grad():
-        moved[0].weight.copy_(change @ model[0].weight)
-        moved[0].bias.copy_(change @ model[0].bias)
-        moved[1].weight.copy_(model[1].weight @ torch.linalg.inv(change))
+        layer(moved, 0).weight.copy_(change @ layer(model, 0).weight)
+        layer(moved, 0).bias.copy_(change @ layer(model, 0).bias)
+        layer(moved, 1).weight.copy_(layer(model, 1).weight @ torch.linalg.inv(change))
     data = batches(5)
     before, after = (
         interaction_basis(one, data, ["0", "1", "3", "output"], formula=formula, target=target)
@@ -172,8 +178,8 @@ def test_principal_components_move_with_it() -> None:
     model = nn.Sequential(nn.Linear(5, 5), nn.Linear(5, 6)).double()
     moved = copy.deepcopy(model)
     with torch.no_grad():
-        moved[0].weight[0] *= 10
-        moved[1].weight[:, 0] /= 10
+        layer(moved, 0).weight[0] *= 10
+        layer(moved, 1).weight[:, 0] /= 10
     one, other = (interaction_basis(each, batches(5), ["1", "output"], formula="pca") for each in (model, moved))
     assert not np.allclose(one["1"].importances[1:], other["1"].importances[1:], rtol=0.1)
 
@@ -183,9 +189,9 @@ def test_units_in_another_order_give_the_same() -> None:
     moved = copy.deepcopy(model)
     order = torch.randperm(8)
     with torch.no_grad():
-        moved[0].weight.copy_(model[0].weight[order])
-        moved[0].bias.copy_(model[0].bias[order])
-        moved[2].weight.copy_(model[2].weight[:, order])
+        layer(moved, 0).weight.copy_(layer(model, 0).weight[order])
+        layer(moved, 0).bias.copy_(layer(model, 0).bias[order])
+        layer(moved, 2).weight.copy_(layer(model, 2).weight[:, order])
     one, other = (interaction_basis(each, data, MLP) for each in (model, moved))
     np.testing.assert_allclose(one["2"].to_basis[:-1][order.numpy()], other["2"].to_basis[:-1], atol=1e-9)
 
@@ -194,7 +200,7 @@ def test_a_linear_network_shows_its_singular_vectors() -> None:
     weight = torch.diag(torch.tensor([3.0, 2.0, 1.0], dtype=torch.float64))
     model = nn.Sequential(nn.Identity(), nn.Linear(3, 3, bias=False)).double()
     with torch.no_grad():
-        model[1].weight.copy_(weight)
+        layer(model, 1).weight.copy_(weight)
     signs = torch.tensor([[a, b, c] for a in (-1.0, 1) for b in (-1.0, 1) for c in (-1.0, 1)], dtype=torch.float64)
     basis = interaction_basis(model, [(signs, signs)], ["1", "output"])["1"]
     np.testing.assert_allclose(basis.importances[1:], [9, 4, 1], rtol=1e-12)  # G is 1, M' the weights squared
@@ -216,10 +222,13 @@ def test_values_come_back_from_the_basis() -> None:
 def test_what_does_not_matter_is_dropped_and_what_does_not_vary() -> None:
     model = mlp()
     with torch.no_grad():
-        model[2].weight[:, :2] = 0  # two units that nothing takes
-        model[0].weight[2] = 0  # one that is constant
-        model[0].bias[2] = 1
-        model[0].weight[3], model[0].bias[3] = 2 * model[0].weight[4], 2 * model[0].bias[4]  # two that are one
+        layer(model, 2).weight[:, :2] = 0  # two units that nothing takes
+        layer(model, 0).weight[2] = 0  # one that is constant
+        layer(model, 0).bias[2] = 1
+        layer(model, 0).weight[3], layer(model, 0).bias[3] = (
+            2 * layer(model, 0).weight[4],
+            2 * layer(model, 0).bias[4],
+        )  # two that are one
     basis = interaction_basis(model, batches(5), MLP)["2"]
     assert basis.kept == 8 - 2 - 1 - 1
     assert basis.dropped == 4
@@ -235,7 +244,7 @@ def test_rank_deficient_inputs_have_their_rank() -> None:
 def test_a_dead_layer_leaves_the_constant_alone() -> None:
     model = mlp()
     with torch.no_grad():
-        model[2].bias.fill_(-1e3)
+        layer(model, 2).bias.fill_(-1e3)
     basis = interaction_basis(model, batches(5), MLP)
     assert [point.kept for point in basis.points] == [0, 0, 0, 3]
     assert basis["0"].to_basis.shape == (6, 1)
@@ -406,7 +415,7 @@ class TestRefusals:
         inputs = torch.randn(60, 5)
         inputs[40, 3] = number
         with pytest.raises(NotFiniteError, match="activations at 0 are not finite"):
-            interaction_basis(mlp(), [(part, part) for part in inputs.split(25)], MLP)
+            interaction_basis(mlp(), [(part, part) for part in torch.split(inputs, 25)], MLP)
 
     def test_derivatives_that_are_not_finite(self) -> None:
         class Root(nn.Module):

@@ -89,6 +89,8 @@ def linear_part(run: BasisRun, source: PointBasis, target: PointBasis) -> torch.
     tried = drawn.to(values) * TRIED * values.abs().max()
     ends = [run.points.onward(inputs, source.point, given, target.point).detach() for given in (tried, 0 * values)]
     reached, bias = (run.points.rows(target.point, each) for each in ends)
+    if bias.shape[-1] != len(weights):
+        return None
     wanted = run.points.rows(source.point, tried) @ weights.T + bias[0, 0]
     if reached.shape != wanted.shape or ends[0].ndim != values.ndim:
         return None

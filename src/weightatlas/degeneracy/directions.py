@@ -107,6 +107,15 @@ class LayerFreedom:
             part -= outputs @ (outputs.mT @ part)
         return found
 
+    @property
+    def conditional_rows(self) -> int:
+        """How many directions `conditional_beyond` gives."""
+        if self.conditional is None:
+            return 0
+        units = self.index.shape[1]
+        more = (own.shape[1] - self.inputs[unit // units].shape[1] for unit, own in enumerate(self.conditional))
+        return sum(max(one, 0) for one in more)
+
     def conditional_beyond(self) -> torch.Tensor:
         """The conditional directions that `beyond` leaves something of, in part, (any number, groups, units, width)."""
         groups, units, width = self.index.shape
@@ -114,17 +123,28 @@ class LayerFreedom:
         if self.conditional is None:
             return own
         parts = [own]
+        live = [_complement(inputs) for inputs in self.inputs]
         for unit, vectors in enumerate(self.conditional):
-            inputs = self.inputs[unit // units]
-            more = vectors.shape[1] - inputs.shape[1]
+            basis = live[unit // units]
+            more = vectors.shape[1] - self.inputs[unit // units].shape[1]
             if more <= 0:
                 continue
-            rest = vectors - inputs @ (inputs.mT @ vectors)
-            left = torch.linalg.svd(rest, full_matrices=False).U[:, :more]
+            # Null vectors of the unit's own activations are those of all, and some of the space that all span.
+            left = basis @ torch.linalg.svd(basis.mT @ vectors, full_matrices=False).U[:, :more]
             placed = own.new_zeros(more, groups, units, width)
             placed[:, unit // units, unit % units] = left.mT
             parts.append(placed)
         return self.beyond(torch.cat(parts))
+
+
+def _complement(vectors: torch.Tensor) -> torch.Tensor:
+    """An orthonormal basis of what is orthogonal to orthonormal vectors (width, k): (width, width - k)."""
+    width, count = vectors.shape
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.randn(width, width - count, generator=generator, dtype=torch.float64).to(vectors)
+    for _ in range(2):  # once more, against rounding
+        drawn = torch.linalg.qr(drawn - vectors @ (vectors.mT @ drawn)).Q
+    return drawn
 
 
 def _placed(rows: torch.Tensor, columns: torch.Tensor, parameters: int) -> torch.Tensor:

@@ -171,10 +171,10 @@ def survey(
 
     Example:
         >>> from weightatlas.evaluation import open_data
-        >>> network = nn.Sequential(nn.Flatten(), nn.Linear(3072, 6), nn.ReLU(), nn.Linear(6, 8))
-        >>> found = survey(network, data=open_data("scenes?batch_size=16&size=32"), examples=32, parts=["counts"])
-        >>> [(row["source"], row["data_limited"]) for row in found.rows()][-2:]
-        [('union', True), ('exact', True)]
+        >>> network = nn.Sequential(nn.Flatten(), nn.Linear(64, 6), nn.ReLU(), nn.Linear(6, 10))
+        >>> found = survey(network, data=open_data("digits?batch_size=16"), examples=32, parts=["counts"])
+        >>> [(row["layer"], row["source"], row["data_limited"]) for row in found.rows()][:2]
+        [(None, 'activations', True), (None, 'gradients', True)]
     """
     unknown = set(parts) - set(PARTS)
     if unknown or not parts:

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from scipy import sparse
 
+from weightatlas.wording import listed
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -85,15 +87,19 @@ def union_rank(freedoms: Sequence[LayerFreedom], others: sparse.csr_array) -> Un
         others: rows of length 1 over all parameters: of synchronised units, of heads.
     """
     closed = [freedom.closed for freedom in freedoms]
-    own = [freedom.conditional_beyond().flatten(1).cpu().numpy() for freedom in freedoms]
+    large = [one.layer for one in freedoms if one.conditional_rows * one.index.numel() > HELD]
+    own = [
+        np.zeros((0, one.index.numel())) if one.layer in large else one.conditional_beyond().flatten(1).cpu().numpy()
+        for one in freedoms
+    ]
+    kind = f"{CLOSED}; without the conditional ones of {listed(large)}: too many" if large else CLOSED
     alone = tuple(base + _rank(rows @ rows.T) for base, rows in zip(closed, own, strict=True))
     starts = np.cumsum([others.shape[0], *(len(rows) for rows in own)])
     if starts[-1] > MOST:
-        return Union(sum(alone), alone, f"{CLOSED}; without {others.shape[0]} that move several layers: too many")
+        return Union(sum(alone), alone, f"{kind}; without {others.shape[0]} that move several layers: too many")
     gram = np.zeros((starts[-1], starts[-1]))
     by_column = others.tocsc()
     covered = np.zeros(others.shape[1], dtype=bool)
-    kind = CLOSED
     for freedom, rows, start in zip(freedoms, own, starts, strict=False):
         index = freedom.index.flatten().cpu().numpy()
         covered[index] = True
@@ -104,9 +110,7 @@ def union_rank(freedoms: Sequence[LayerFreedom], others: sparse.csr_array) -> Un
             gram[: part.shape[0], : part.shape[0]] += (part @ part.T).toarray()
             continue
         if len(places) * len(index) > HELD:
-            return Union(
-                sum(alone), alone, f"{CLOSED}; without those that move several layers: {freedom.layer} is large"
-            )
+            return Union(sum(alone), alone, f"{kind}; without those that move several layers: {freedom.layer} is large")
         given = torch.from_numpy(part[touching].toarray()).reshape(len(touching), *freedom.index.shape)
         beyond = freedom.beyond(given.to(freedom.inputs[0])).flatten(1).cpu().numpy()
         both = np.concatenate([beyond, rows])

@@ -78,13 +78,18 @@ def whole_rows(survey: Degeneracy) -> list[dict[str, Any]]:
 
 
 def layers_chart(survey: Degeneracy) -> AnyChart:
-    """A bar a layer: the share of its directions that is free; a dot for each kind, a tick for all there is."""
+    """A bar a layer: the share of its directions that is free; a dot a kind, a tick for all there is."""
     rows = share_rows(survey)
     layers = len({row["layer"] for row in rows})
     x = depth_axis(layers)
     wide = max(2.0, min(18.0, 420.0 / max(layers, 1)))
     y = alt.Y("share:Q", title="free directions, of the layer's weights", axis=alt.Axis(format="%"))
-    tooltip: list[Any] = ["layer:N", "words:N", alt.Tooltip("directions:Q", format=","), alt.Tooltip("share:Q", format=".2%")]
+    tooltip: list[Any] = [
+        "layer:N",
+        "words:N",
+        alt.Tooltip("directions:Q", format=","),
+        alt.Tooltip("share:Q", format=".2%"),
+    ]
     kinds = [kind for kind in KINDS if any(row["source"] == kind for row in rows)]
     scale = alt.Scale(
         domain=[WORDS[kind] for kind in kinds], range=[palette.CATEGORIES[1 + KINDS.index(kind)] for kind in kinds]
