@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from weightatlas.degeneracy.point_basis import PointBasis
 
 SECONDS: Final = 60
-"""The most that the issue grants."""
+"""The most that it may take."""
 
 CORES: Final = 2
 WIDTHS: Final = (3072, 100, 100, 10)

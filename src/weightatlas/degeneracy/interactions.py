@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from weightatlas.degeneracy.basis_run import BasisRun
-from weightatlas.degeneracy.jacobians import Quadrature, Segment, Sources, _pulled_back, path_nodes
+from weightatlas.degeneracy.jacobians import Quadrature, Segment, Sources, path_nodes, pulled_back
 from weightatlas.errors import NotFiniteError
 from weightatlas.progress import Progress, silent
 
@@ -193,7 +193,7 @@ def _squared(run: BasisRun, source: PointBasis, segment: Segment, sources: Sourc
         places += shown.shown.shape[:2].numel()
         done = 0
         for chosen in _combinations(shown, sources, generator):
-            gradients = sum(_pulled_back(link, link.weight * chosen) for link in shown.links)
+            gradients = sum(pulled_back(link, link.weight * chosen) for link in shown.links)
             squares = shown.weighed(torch.as_tensor(gradients)).double().square().sum(1)
             numbers = torch.arange(done, done + len(chosen)) % count  # directions run fastest
             found.index_add_(0, numbers, squares.cpu())
@@ -215,7 +215,7 @@ def _functional(run: BasisRun, source: PointBasis, segment: Segment) -> torch.Te
             for direction in range(count if link.turned.requires_grad else 0):
                 chosen = torch.zeros_like(change)[None]
                 chosen[0, :, :, direction] = change[:, :, direction]
-                found[direction] += shown.weighed(_pulled_back(link, chosen))[0].double().sum(0).cpu()
+                found[direction] += shown.weighed(pulled_back(link, chosen))[0].double().sum(0).cpu()
     return found / places
 
 

@@ -262,11 +262,11 @@ def _gradients(links: list[_Link], sources: Sources, generator: torch.Generator)
         return
     size = sources.chunk or max(1, CHUNK // max(first.leaf.numel(), first.turned.numel()))
     for chosen in sources.combinations(first.turned.detach(), size, generator):
-        total = torch.stack([_pulled_back(link, link.weight * chosen) for link in links]).sum(0)
+        total = torch.stack([pulled_back(link, link.weight * chosen) for link in links]).sum(0)
         yield total.flatten(0, 1)
 
 
-def _pulled_back(link: _Link, chosen: torch.Tensor) -> torch.Tensor:
+def pulled_back(link: _Link, chosen: torch.Tensor) -> torch.Tensor:
     """Derivatives of combinations (combinations, *turned) with respect to the leaf: (combinations, *leaf).
 
     All at once by `vmap` of `torch.func`; one by one where an operator of the network has no rule for it.

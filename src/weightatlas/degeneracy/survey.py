@@ -173,8 +173,8 @@ def survey(
         >>> from weightatlas.evaluation import open_data
         >>> network = nn.Sequential(nn.Flatten(), nn.Linear(64, 6), nn.ReLU(), nn.Linear(6, 10))
         >>> found = survey(network, data=open_data("digits?batch_size=16"), examples=32, parts=["counts"])
-        >>> [(row["layer"], row["source"], row["data_limited"]) for row in found.rows()][:2]
-        [(None, 'activations', True), (None, 'gradients', True)]
+        >>> [(row["layer"], row["source"], row["limit"]) for row in found.rows()][:2]
+        [(None, 'activations', 320), (None, 'gradients', 320)]
     """
     unknown = set(parts) - set(PARTS)
     if unknown or not parts:

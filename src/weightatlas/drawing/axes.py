@@ -172,7 +172,7 @@ def depth_axis(layers: int, *, names: bool = True, field: str = "label", order: 
     """
     if names and layers <= NAMES_UP_TO:
         axis = alt.Axis(labelAngle=-40, labelLimit=120, title=None)
-        return alt.X(f"{field}:N", sort=alt.EncodingSortField(order), axis=axis)
+        return alt.X(f"{field}:N", sort=alt.EncodingSortField(order, op="min"), axis=axis)
     return alt.X(f"{order}:Q", title="layer, from the input", scale=alt.Scale(nice=False, padding=8))
 
 

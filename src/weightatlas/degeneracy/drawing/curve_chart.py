@@ -38,7 +38,7 @@ def curve_chart(survey: Degeneracy) -> AnyChart:
     all_ = inline([{"value": parameters}]).mark_rule(color=palette.INK, strokeDash=[2, 3]).encode(y="value:Q")
     label = (
         inline([{"value": parameters, "text": f"{parameters:,} weights"}])
-        .mark_text(align="right", dy=-7, dx=-2, fontSize=11, color=palette.INK)
+        .mark_text(align="right", dy=12, dx=-2, fontSize=11, color=palette.INK)
         .encode(y="value:Q", x=alt.value("width"), text="text:N")
     )
     chart: AnyChart = alt.layer(all_, label, lines).properties(width="container", height=HEIGHT)
