@@ -13,11 +13,12 @@ from weightatlas.degeneracy.block_directions import block_directions
 from weightatlas.degeneracy.directions import SOURCES, LayerFreedom, Source
 from weightatlas.degeneracy.grams import LayerGrams, layer_grams
 from weightatlas.degeneracy.heads import head_directions, head_pairs, shift_directions
-from weightatlas.degeneracy.ranking.checking import changes
+from weightatlas.degeneracy.ranking.checking import ROWS, changes
 from weightatlas.degeneracy.ranking.live_activations import LiveNulls, live_nulls
 from weightatlas.degeneracy.ranking.weight_places import weight_index, why_not
 from weightatlas.degeneracy.synchrony import Synchrony, synchrony
 from weightatlas.degeneracy.union import rank_of_rows, sparse_rows
+from weightatlas.evaluation.held_batches import HeldBatches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from weightatlas.degeneracy.layer_gram import LayerGram
     from weightatlas.degeneracy.ranking.parameter_map import ParameterMap
     from weightatlas.degeneracy.wiring.head_pairs import HeadPair
-    from weightatlas.evaluation.held_batches import HeldBatches
     from weightatlas.progress import Progress
 
 FREE: Final = 1e-8
@@ -221,26 +221,39 @@ def _proved(
     """Drop the conditional directions of a layer that a sample of positions gave and that are not free on all data.
 
     A random combination of those that activations and gradients do not free already is followed, beside a random
-    direction of the same weights: if one of them is not free, the combination is not, with probability 1.
+    direction of the same weights: if one of them is not free, the combination is not, with probability 1. All layers
+    are followed at once on all data; one by one only if that moves the outputs. Random directions are followed on the
+    first examples: only their size is wanted.
     """
     generator = torch.Generator().manual_seed(seed)
-    names, rows = [], []
+    names, rows, others = [], [], []
     for layer, freedom in freedoms.items():
         beyond = freedom.conditional_beyond() if layer in live and live[layer].is_sample else ()
         if len(beyond):
             names.append(layer)
             mixing = torch.randn(len(beyond), generator=generator, dtype=torch.float64).to(network.device)
-            for matrix in (torch.tensordot(mixing, beyond, 1), torch.randn(freedom.index.shape, generator=generator)):
-                row = torch.zeros(network.size, dtype=network.dtype, device=network.device)
-                row[freedom.index] = (matrix / matrix.norm()).to(row)
-                rows.append(row)
-    moved = changes(network, held, torch.stack(rows)).tolist() if rows else []
+            rows.append(_placed(network, freedom, torch.tensordot(mixing, beyond, 1)))
+            others.append(_placed(network, freedom, torch.randn(freedom.index.shape, generator=generator)))
+    if not names:
+        return dict(freedoms), ()
+    first = HeldBatches(held, examples=ROWS, device=network.device)
+    steep = changes(network, first, torch.stack(others)) * (held.examples / first.examples) ** 0.5
+    together = changes(network, held, torch.stack(rows).sum(0, keepdim=True))
+    if bool((together <= FREE * steep).all()):
+        return dict(freedoms), ()
     kept, notes = dict(freedoms), []
-    for place, layer in enumerate(names):
-        if moved[2 * place] > FREE * moved[2 * place + 1]:
+    for layer, moved, most in zip(names, changes(network, held, torch.stack(rows)), steep, strict=True):
+        if moved > FREE * most:
             kept[layer] = replace(freedoms[layer], conditional=None)
             notes.append(f"{layer}: conditional directions of the sampled positions are not free on all data")
     return kept, tuple(notes)
+
+
+def _placed(network: ParameterMap, freedom: LayerFreedom, matrix: torch.Tensor) -> torch.Tensor:
+    """A direction of one layer's weights, of length 1, over all parameters."""
+    row = torch.zeros(network.size, dtype=network.dtype, device=network.device)
+    row[freedom.index] = (matrix / matrix.norm()).to(row)
+    return row
 
 
 def _shared(network: ParameterMap, rectified: Sequence[Synchrony]) -> tuple[Shared, str | None]:
