@@ -13,7 +13,7 @@ from weightatlas.degeneracy.block_directions import block_directions
 from weightatlas.degeneracy.directions import SOURCES, LayerFreedom, Source
 from weightatlas.degeneracy.grams import LayerGrams, layer_grams
 from weightatlas.degeneracy.heads import head_directions, head_pairs, shift_directions
-from weightatlas.degeneracy.ranking.checking import ROWS, changes
+from weightatlas.degeneracy.ranking.checking import changes
 from weightatlas.degeneracy.ranking.live_activations import LiveNulls, live_nulls
 from weightatlas.degeneracy.ranking.weight_places import weight_index, why_not
 from weightatlas.degeneracy.synchrony import Synchrony, synchrony
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from weightatlas.degeneracy.ranking.parameter_map import ParameterMap
     from weightatlas.degeneracy.wiring.head_pairs import HeadPair
     from weightatlas.progress import Progress
+
+FIRST: Final = 64
+"""Examples that tell which conditional directions are not free before all data are gone through."""
 
 FREE: Final = 1e-8
 """A direction counts as free if outputs change along it by at most that share of what they do along a random one."""
@@ -221,32 +224,35 @@ def _proved(
     """Drop the conditional directions of a layer that a sample of positions gave and that are not free on all data.
 
     A random combination of those that activations and gradients do not free already is followed, beside a random
-    direction of the same weights: if one of them is not free, the combination is not, with probability 1. All layers
-    are followed at once on all data; one by one only if that moves the outputs. Random directions are followed on the
-    first examples: only their size is wanted.
+    direction of the same weights: if one of them is not free, the combination is not, with probability 1. The first
+    examples tell which layers are left; these are followed on all data at once, and one by one only if that moves
+    the outputs.
     """
     generator = torch.Generator().manual_seed(seed)
-    names, rows, others = [], [], []
+    rows: dict[str, torch.Tensor] = {}
+    others = []
     for layer, freedom in freedoms.items():
         beyond = freedom.conditional_beyond() if layer in live and live[layer].is_sample else ()
         if len(beyond):
-            names.append(layer)
             mixing = torch.randn(len(beyond), generator=generator, dtype=torch.float64).to(network.device)
-            rows.append(_placed(network, freedom, torch.tensordot(mixing, beyond, 1)))
+            rows[layer] = _placed(network, freedom, torch.tensordot(mixing, beyond, 1))
             others.append(_placed(network, freedom, torch.randn(freedom.index.shape, generator=generator)))
-    if not names:
+    if not rows:
         return dict(freedoms), ()
-    first = HeldBatches(held, examples=ROWS, device=network.device)
-    steep = changes(network, first, torch.stack(others)) * (held.examples / first.examples) ** 0.5
-    together = changes(network, held, torch.stack(rows).sum(0, keepdim=True))
-    if bool((together <= FREE * steep).all()):
-        return dict(freedoms), ()
-    kept, notes = dict(freedoms), []
-    for layer, moved, most in zip(names, changes(network, held, torch.stack(rows)), steep, strict=True):
-        if moved > FREE * most:
-            kept[layer] = replace(freedoms[layer], conditional=None)
-            notes.append(f"{layer}: conditional directions of the sampled positions are not free on all data")
-    return kept, tuple(notes)
+    first = HeldBatches(held, examples=FIRST, device=network.device)
+    both = changes(network, first, torch.stack([*rows.values(), *others]))
+    steep = dict(zip(rows, FREE * both[len(rows) :], strict=True))
+    left = [layer for layer, moved in zip(rows, both, strict=False) if moved <= steep[layer]]
+    if left:
+        scale = (held.examples / first.examples) ** 0.5
+        together = changes(network, held, torch.stack([rows[layer] for layer in left]).sum(0, keepdim=True))
+        if together[0] > scale * min(steep[layer] for layer in left):
+            alone = changes(network, held, torch.stack([rows[layer] for layer in left]))
+            left = [layer for layer, moved in zip(left, alone, strict=True) if moved <= scale * steep[layer]]
+    dropped = [layer for layer in rows if layer not in left]
+    kept = {layer: replace(one, conditional=None) if layer in dropped else one for layer, one in freedoms.items()}
+    note = "{}: conditional directions of the sampled positions are not free on all data"
+    return kept, tuple(note.format(layer) for layer in dropped)
 
 
 def _placed(network: ParameterMap, freedom: LayerFreedom, matrix: torch.Tensor) -> torch.Tensor:
