@@ -33,7 +33,7 @@ SPARED = (
     "networks, the contrary in one."
 )
 MODULAR = (
-    "The planted modular network is more degenerate than the mixed one of its size and loss: three of three "
+    "That a planted modular network is more degenerate than a mixed one of its size and loss: three of three "
     "comparisons agree, none are to the contrary."
 )
 

@@ -56,6 +56,7 @@ def curve_rows(result: DegeneracyResult) -> list[Row]:
 def edges_chart(result: DegeneracyResult) -> alt.FacetChart:
     """Edges needed at equal accuracy: a panel a variant, a row two points, a dot a seed, a colour a basis."""
     rows = edge_rows(result)
+    legend = alt.Legend() if any(row["whose"] != WHOSE[0] for row in rows) else None
     dots = (
         alt.Chart()
         .mark_point(size=34, opacity=0.85)
@@ -66,7 +67,7 @@ def edges_chart(result: DegeneracyResult) -> alt.FacetChart:
             y=alt.Y("from:N", title="from", sort=None),
             yOffset=alt.YOffset("basis:N", sort=list(KINDS)),
             color=alt.Color("basis:N", title=None, sort=list(KINDS), scale=KIND_COLOURS),
-            shape=alt.Shape("whose:N", title=None, sort=list(WHOSE)),
+            shape=alt.Shape("whose:N", title=None, sort=list(WHOSE), legend=legend),
             tooltip=[alt.Tooltip(f"{name}:N") for name in ("variant", "seed", "from", "basis", "whose", "edges")],
         )
         .properties(width=WIDTH, height=alt.Step(14))
@@ -84,10 +85,13 @@ def course_chart(result: DegeneracyResult) -> alt.FacetChart:
     y = alt.Y("llc:Q", title="learning coefficient", axis=alt.Axis(format="~s", tickCount=4))
     lines = base.mark_line(strokeWidth=0.9, color=palette.GREY).encode(y=y)
     bars = base.mark_rule(color=palette.INK, strokeWidth=0.8).encode(y="low:Q", y2="high:Q")
-    dots = base.mark_point(size=30, color=palette.INK).encode(
+    dots = base.mark_point(size=30, stroke=palette.INK, strokeWidth=1).encode(
         y=y,
         fill=alt.Fill(
-            "told:N", title=None, scale=alt.Scale(domain=["unflagged", "flagged"], range=[palette.INK, palette.PAPER])
+            "told:N",
+            title=None,
+            scale=alt.Scale(domain=["unflagged", "flagged"], range=[palette.INK, palette.PAPER]),
+            legend=alt.Legend(symbolStrokeColor=palette.INK, symbolStrokeWidth=1),
         ),
         tooltip=[
             *(alt.Tooltip(f"{name}:N") for name in ("variant", "seed", "step", "flags")),

@@ -84,8 +84,8 @@ def _modular(result: DegeneracyResult) -> Finding | None:
     agreeing = [item for item in judged if item.verdict == "agrees"]
     against = [item for item in judged if item.verdict == "disagrees"]
     statement = (
-        f"The planted modular network is more degenerate than the mixed one of its size and loss: {tally(agreeing)} of "
-        f"{counted(len(judged), 'comparison')} agree, {tally(against)} {'is' if len(against) == 1 else 'are'} to the "
+        "That a planted modular network is more degenerate than a mixed one of its size and loss: "
+        f"{tally(agreeing)} of {counted(len(judged), 'comparison')} agree, {tally(against)} {'is' if len(against) == 1 else 'are'} to the "
         "contrary."
     )
     losses = [result.values(name, "test_loss") for name in (judged[0].variant, str(judged[0].against))]
