@@ -85,8 +85,8 @@ def _modular(result: DegeneracyResult) -> Finding | None:
     against = [item for item in judged if item.verdict == "disagrees"]
     statement = (
         "That a planted modular network is more degenerate than a mixed one of its size and loss: "
-        f"{tally(agreeing)} of {counted(len(judged), 'comparison')} agree, {tally(against)} {'is' if len(against) == 1 else 'are'} to the "
-        "contrary."
+        f"{tally(agreeing)} of {counted(len(judged), 'comparison')} agree, "
+        f"{tally(against)} {'is' if len(against) == 1 else 'are'} to the contrary."
     )
     losses = [result.values(name, "test_loss") for name in (judged[0].variant, str(judged[0].against))]
     means = " and ".join(f"{np.mean(list(values.values())):.3f}" for values in losses if values)
