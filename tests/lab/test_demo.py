@@ -88,7 +88,9 @@ def test_bands_follow_the_question_and_the_control_has_none(seed: int, tmp_path:
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_a_stopped_demo_goes_on_to_the_same_bytes(number: signal.Signals, tmp_path: Path) -> None:
     waiting = "progress=lambda done, *_: time.sleep(120 if done > 60 else 0)"  # in the second network, until the signal
-    code = f"import time; from weightatlas.lab import demo; demo({str(tmp_path)!r}, steps=40, jobs=1, {waiting})"
+    heard = "signal.signal(signal.SIGINT, signal.default_int_handler)"  # ignored where the tests run in the background
+    code = f"import signal, time; {heard}; from weightatlas.lab import demo"
+    code = f"{code}; demo({str(tmp_path)!r}, steps=40, jobs=1, {waiting})"
     child = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)  # noqa: S603 - our own code
     metrics = tmp_path / "runs" / "rotated-90" / "seed-0" / "metrics.jsonl"
     deadline = time.monotonic() + 120

@@ -185,6 +185,7 @@ def _die_half_way(number: int) -> None:
 
 def _interrupt_at(number: int) -> None:
     """Send this process what Ctrl-C sends, when it begins its so-many-th file of tensors."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
     real, seen = save_file, []
 
     def save(tensors: Any, path: Path, **more: Any) -> None:  # noqa: ANN401 - handed on

@@ -27,6 +27,7 @@ PURPOSES: Final = {
     "cyclopts": "the command line",
     "curvlinops-for-pytorch": "curvature of a loss",
     "dask": "--backend dask",
+    "devinterp": "the learning coefficient",
     "fsspec": "checkpoints behind URLs",
     "h5py": "HDF5 and Keras checkpoints",
     "huggingface-hub": "hf://org/repo and the Hub's cache",
