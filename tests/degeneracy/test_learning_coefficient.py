@@ -75,7 +75,7 @@ def test_a_power_has_one_over_it(potential: Callable[[torch.Tensor], torch.Tenso
 
 @pytest.mark.slow
 def test_a_crossing_of_a_line_and_a_double_line() -> None:
-    """w1^2 w2^4 has 1/4; at this temperature the exact mean is 4 % lower (at a tenth of it 7 %, and nearly the bound)."""
+    """w1^2 w2^4 has 1/4; at this temperature the exact mean is 4 % lower, at a tenth of it 7 %."""
     crossing = Potential(lambda w: (w[0] ** 2 * w[1] ** 4).sum(), (2, COPIES))
     found = coefficient(crossing, nbeta=40_000.0, chains=1, draws=100, burn_in=8000)
     exact = normal_crossing(2, 40_000.0)
