@@ -100,7 +100,7 @@ def by_torch(
 
 def _channel_norm(values: torch.Tensor, affines: Affines, rule: Rule) -> torch.Tensor:
     size = values.shape[1] // rule.groups
-    weight, bias = (None if part is None else part.repeat_interleave(size) for part in affines[2:])
+    weight, bias = (None if part is None else part[:, None].expand(-1, size).reshape(-1) for part in affines[2:])
     return functional.group_norm(values, rule.groups, weight, bias, rule.eps)
 
 

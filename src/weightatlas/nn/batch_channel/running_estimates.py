@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import torch
 from torch import distributed
+
+from weightatlas.nn.batch_channel.forward_pass import is_eager
 
 
 class BatchMoments(NamedTuple):
@@ -69,6 +72,8 @@ def pooled(mean: torch.Tensor, variance: torch.Tensor, positions: int) -> BatchM
         (8.0, 2.0, 1.5)
     """
     samples = len(mean)
+    if samples == 1:
+        return BatchMoments(mean.new_full((), positions), mean[0], variance[0])
     centre = mean.sum(0) / max(samples, 1)
     spread = (variance + (mean - centre).square()).sum(0) / max(samples, 1)
     return BatchMoments(centre.new_full((), samples * positions), centre, spread)
@@ -129,10 +134,8 @@ def towards(estimates: Estimates, moments: BatchMoments, rate: torch.Tensor, *, 
     kind = moments.mean.dtype
     mean, variance = estimates.mean.to(kind), estimates.variance.to(kind)
     batches = estimates.batches + 1
-    warming = batches <= warmup
-    share = torch.where(warming, batches.to(kind).reciprocal(), rate.to(kind))
-    shift = moments.mean - mean
-    spread = moments.variance + shift.square() * torch.where(warming, 1 - share, torch.ones_like(share))
+    share, part = _shares(batches, rate.to(kind), warmup)
+    spread = moments.variance + (moments.mean - mean).square() * part
     after = Estimates(_between(mean, moments.mean, share), _between(variance, spread, share), batches)
     return _kept(estimates, after, moments)
 
@@ -185,12 +188,33 @@ class _AllReduce(torch.autograd.Function):
         return all_reduced(gradient.contiguous())
 
 
+def _shares(
+    batches: torch.Tensor, rate: torch.Tensor, warmup: int
+) -> tuple[torch.Tensor, torch.Tensor] | tuple[float, float]:
+    """How far to go towards a batch, and what part of the squared way is variance; as plain numbers where they are."""
+    if _is_at_hand(batches):
+        count = int(batches)
+        return (1 / count, 1 - 1 / count) if count <= warmup else (float(rate), 1.0)
+    warming = batches <= warmup
+    share = torch.where(warming, batches.to(rate.dtype).reciprocal(), rate)
+    return share, torch.where(warming, 1 - share, torch.ones_like(share))
+
+
+def _is_at_hand(numbers: torch.Tensor) -> bool:
+    """Whether a look at numbers waits for nothing: then branches in Python cost less than operators that choose."""
+    return numbers.device.type == "cpu" and is_eager(numbers)
+
+
 def _between(before: torch.Tensor, seen: torch.Tensor, share: torch.Tensor | float) -> torch.Tensor:
-    return (1 - share) * before + share * seen
+    return torch.lerp(before, seen, share)
 
 
 def _kept(before: Estimates, after: Estimates, moments: BatchMoments) -> Estimates:
     """What came after where all of it can be held, what was before otherwise; decided on the device."""
+    if _is_at_hand(moments.mean) and before.mean.dtype == after.mean.dtype and float(moments.size) > 0:
+        total = after.mean.sum() + after.variance.sum()
+        if math.isfinite(float(total)):  # else it may still be that only the sum is not
+            return after
     held = [part.to(buffer.dtype).isfinite().all() for part, buffer in zip(after[:2], before[:2], strict=True)]
     usable = held[0] & held[1] & (moments.size > 0)
     return Estimates(*(torch.where(usable, new, old.to(new.dtype)) for new, old in zip(after, before, strict=True)))
