@@ -55,6 +55,8 @@ COUNTS: Final = (
         "directions freed by activations that depend on each other where a unit is live",
     ),
     ("heads", "freed in heads", "changes of basis inside of attention heads"),
+    ("linear", "freed between layers", "changes of basis of channels that linear maps alone write and read"),
+    ("norms", "freed at norms", "scales and shifts of norms that the layers around them have once more"),
     ("union", "explained", "rank of all these directions together"),
     ("nullity", "free in all", "parameters less the rank of the Jacobian, where that is exact"),
     ("gap", "unexplained", "free directions that none of the kinds explains"),

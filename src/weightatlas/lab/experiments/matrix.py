@@ -15,6 +15,7 @@ from weightatlas.errors import SourceError
 from weightatlas.files import replacing
 from weightatlas.lab.devices import is_first_process
 from weightatlas.lab.experiments.following import Followed
+from weightatlas.lab.experiments.keeping import ALONE, measured_once
 from weightatlas.lab.experiments.pairs import measure_pairs, reason_of
 from weightatlas.lab.experiments.result import ExperimentRun
 from weightatlas.lab.records import METRICS
@@ -70,7 +71,8 @@ def run_experiment(
     `folder/variant/seed-N`; one that has ended is read back, one that was killed goes on. A run that fails (its loss
     diverges, memory runs out, its process is killed) becomes a row with the reason, and the others go on. Pairs of
     runs are measured when all runs are over; one that lacks a run, or cannot be measured, is a row with the reason
-    too. The folder may be used again with more seeds or more variants, not with other configurations of the same
+    too. What is measured of a run is kept beside it (`keeping`), so that the same command tells again within seconds.
+    The folder may be used again with more seeds or more variants, not with other configurations of the same
     variants.
 
     Args:
@@ -123,7 +125,9 @@ def cells_of(experiment: Experiment, folder: Path) -> list[Cell]:
 
 def _perform(cell: Cell, *, runner: Runner, measure: MeasureRun) -> ExperimentRun:
     done = runner(cell.configuration, cell.folder)
-    return ExperimentRun(cell.variant, cell.configuration.seed, cell.folder, done, measure(done))
+    return ExperimentRun(
+        cell.variant, cell.configuration.seed, cell.folder, done, measured_once(measure, [done], ALONE)
+    )
 
 
 def _skipped(cell: Cell, error: Exception) -> ExperimentRun:

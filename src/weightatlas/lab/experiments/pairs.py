@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from weightatlas.errors import WeightatlasError
 from weightatlas.lab.experiments.experiment import Measurement
+from weightatlas.lab.experiments.keeping import TOGETHER, measured_once
 from weightatlas.parallel import parallel_map
 from weightatlas.wording import printable
 
@@ -97,7 +98,7 @@ def reason_of(error: Exception) -> str:
 
 
 def _measured(pair: Pair, *, measure: MeasurePair) -> Measurement | str:
-    return measure(pair.partner, pair.own)
+    return measured_once(measure, [pair.partner, pair.own], TOGETHER)
 
 
 def _joined(done: ExperimentRun, found: Measurement) -> ExperimentRun:
