@@ -5,9 +5,13 @@ import pickle
 import threading
 import time
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 
 from weightatlas.parallel import BACKENDS, parallel_map
+
+HELD: list[npt.NDArray[np.float64]] = []
 
 
 def square(number: int) -> int:
@@ -191,3 +195,15 @@ def test_what_keeping_an_answer_raises_comes_through_and_is_not_taken_for_an_ite
     for jobs in (1, 2):
         with pytest.raises(OSError, match="no space left"):
             parallel_map(square, [1, 2], jobs=jobs, on_error=lambda _item, _error: 0, on_answer=full)
+
+
+def grows(number: int) -> int:
+    """Hold more memory than loky lets a process grow by."""
+    HELD.append(np.ones(50_000_000))
+    time.sleep(1.1)  # it looks once a second
+    return number
+
+
+def test_a_process_that_has_grown_is_replaced_without_a_word(recwarn: pytest.WarningsRecorder) -> None:
+    assert parallel_map(grows, range(8), jobs=2, backend="loky") == list(range(8))
+    assert [str(one.message) for one in recwarn] == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import pickle
+import warnings
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, get_args
@@ -95,7 +96,10 @@ def parallel_map(
         _scheduler(backend, workers, isolated=isolated),
         threadpool_limits(1, user_api="blas"),
         joblib.parallel_config(backend=backend, n_jobs=workers),
+        warnings.catch_warnings(),
     ):
+        # loky starts a fresh process for one whose memory has grown: nothing is lost, and there is nothing to do
+        warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given", category=UserWarning)
         while collected.left:
             try:
                 collected.take(_side_by_side(work, collected.left, backend))
