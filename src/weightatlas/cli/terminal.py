@@ -166,7 +166,7 @@ def _number(value: float, form: Form) -> str:
         return _bytes(value)
     if form == "integer":
         return f"{int(value):,}"
-    return f"{value:.3g}"
+    return f"{value:,.0f}" if 999.5 <= abs(value) < 1e7 else f"{value:.3g}"
 
 
 def _bytes(value: float) -> str:
