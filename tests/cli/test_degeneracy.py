@@ -48,7 +48,8 @@ def test_chains_are_sampled(network: str, capsys: pytest.CaptureFixture[str]) ->
 def test_the_contract_of_the_counts_comes_first(network: str, capsys: pytest.CaptureFixture[str]) -> None:
     rows = rows_of(capsys, network, *DATA)
     assert list(rows[0])[:4] == ["layer", "source", "directions", "data_limited"]
-    kinds = ["activations", "gradients", "synchronised", "rescalings", "conditional", "heads", "union", "exact"]
+    kinds = ["activations", "gradients", "synchronised", "rescalings", "conditional", "heads"]
+    kinds += ["linear", "norms", "union", "exact"]
     assert [row["source"] for row in rows if row["layer"] is None][:-1] == kinds
     assert rows[0]["checkpoint"] == network
 

@@ -205,7 +205,8 @@ def test_convolutions_norms_and_attention_are_counted_and_followed() -> None:
     found = counted(windows, images)
     assert found.activations == 6 * 9, "two channels are the same"
     assert found.rescalings == 12
-    assert found.gap == 2 * 6, "what a norm scales and shifts, the layer before it scales and shifts"
+    assert found.norms == 2 * 6, "what a norm scales and shifts, the layer before it scales and shifts"
+    assert found.gap == 0
     assert found.largest_change < FREE
     assert [layer.layer for layer in found.layers if layer.skipped is None] == ["0", "3", "6"]
 
@@ -228,7 +229,7 @@ def test_convolutions_norms_and_attention_are_counted_and_followed() -> None:
 
 def test_networks_without_rectifiers_have_no_such_kind() -> None:
     found = counted(nn.Sequential(nn.Linear(6, 4), nn.Tanh(), nn.Linear(4, 2)), inputs_of(0, 100))
-    assert (found.synchronised, found.rescalings, found.heads) == (None, None, None)
+    assert (found.synchronised, found.rescalings, found.heads, found.linear, found.norms) == (None,) * 5
     assert (found.union, found.exact) == (0, 0)
 
 

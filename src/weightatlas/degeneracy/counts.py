@@ -61,6 +61,8 @@ class LayerCounts:
         conditional_half: as many as that by half of the sampled positions: the same, if more would not change it.
         positions: how many were sampled for it, all units together; all there are where there are no more.
         heads: by changes of basis within its heads, if it makes values or queries.
+        linear: by changes of basis that linear maps alone share, if it is the first to write them.
+        norms: by scales and shifts of norms, if it is the first to write or read what they scale.
         union: the rank of activations, gradients and conditional together: those that move this layer alone.
         exact: directions of this layer's weights alone that change nothing to first order.
         activation_spectrum: singular values of what the layer is given.
@@ -78,6 +80,8 @@ class LayerCounts:
     conditional_half: int | None = None
     positions: int | None = None
     heads: int | None = None
+    linear: int | None = None
+    norms: int | None = None
     union: int | None = None
     exact: int | None = None
     activation_spectrum: Spectrum | None = None
@@ -94,8 +98,8 @@ class Counts:
         parameters: N, trained numbers.
         examples: n.
         outputs: d_out, numbers that the network gives for one example.
-        activations, gradients, synchronised, rescalings, conditional, heads: the rank of each kind in the whole
-            network; None where it was not measured. They overlap.
+        activations, gradients, synchronised, rescalings, conditional, heads, linear, norms: the rank of each kind in
+            the whole network; None where it was not measured. They overlap.
         union: the rank of all of them together; never more than it is.
         union_kind: how it was found.
         exact: N - rank J, the directions that change no output to first order; None where it is not known.
@@ -121,6 +125,8 @@ class Counts:
     rescalings: int | None
     conditional: int | None
     heads: int | None
+    linear: int | None
+    norms: int | None
     union: int
     union_kind: str
     exact: int | None
@@ -180,6 +186,9 @@ def counts(
     - **conditional**: \(e_i w^T\) with w in the null space of the activations at the positions where unit i has a
       gradient at all. Contains activations.
     - **heads**: changes of basis between queries and keys, values and output, within attention heads.
+    - **linear**: changes of basis of channels that linear maps alone write and read, \(W \to R W\) and
+      \(W' \to W' R^{-1}\), residual streams without norms among them, and constants that one takes from another.
+    - **norms**: scales and shifts of a norm that the layer before it, or the layers behind it, have once more.
 
     Each kind is given by explicit vectors. Their ranks do not add up: **union** is the rank of all together, **exact**
     the nullity of J, and **gap** what no kind explains. Where J's triangular factor is had (N <= `exact_limit`), every
@@ -316,7 +325,9 @@ def _together(
         synchronised=found.synchronised(),
         rescalings=found.rescalings(),
         conditional=found.total("conditional"),
-        heads=found.head_rank(),
+        heads=found.wired_rank("heads"),
+        linear=found.wired_rank("linear"),
+        norms=found.wired_rank("norms"),
         union=total,
         union_kind=kind,
         exact=exact,
@@ -363,7 +374,9 @@ def _layers(
             synchronised=found.synchronised(layer),
             rescalings=found.rescalings(layer),
             conditional=freedom.count("conditional"),
-            heads=found.head_rank(layer),
+            heads=found.wired_rank("heads", layer),
+            linear=found.wired_rank("linear", layer),
+            norms=found.wired_rank("norms", layer),
             union=alone[layer],
             exact=_own_nullity(freedom, rank, tolerance),
             **spectra,

@@ -24,6 +24,8 @@ KINDS: Final = {
     "synchronised": "synchronised ReLUs",
     "conditional": "activations where units are live",
     "heads": "bases inside attention heads",
+    "linear": "bases between linear layers",
+    "norms": "scales and shifts of norms",
 }
 NAMED: Final = 3
 STEADY: Final = 0.01

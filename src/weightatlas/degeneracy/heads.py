@@ -21,16 +21,15 @@ if TYPE_CHECKING:
 
 
 def head_pairs(model: nn.Module, example_inputs: Example) -> tuple[HeadPair, ...]:
-    r"""Find the pairs of linear maps in a network whose common basis is free.
+    r"""Find the pairs of linear maps in attention whose common basis is free.
 
-    Three kinds, of which each has as many free directions as the square of its width d:
+    Two kinds, of which each has as many free directions as the square of its width d:
 
     - "query-key": what attention sees of queries \(W_Q x\) and keys \(W_K x'\) of one head are their products, which
       \(W_K \to R W_K\), \(W_Q \to R^{-\top} W_Q\) leaves as they are for any invertible R. Heads of queries that
       share a head of keys move together.
     - "value-output": sums of a head's values over places, with whatever factors, are read by the columns of the
       layer behind: \(W_V \to R W_V\), \(W_{O,h} \to W_{O,h} R^{-1}\).
-    - "linear": a layer that reads another one directly, with no nonlinearity between.
 
     Biases of keys and values are the weights of a constant and move with the rest. They are free themselves where
     attention is torch's: the same number added to all keys' products with one query goes out in the softmax, and what

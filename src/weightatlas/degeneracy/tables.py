@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from weightatlas.degeneracy.structure import Structure
     from weightatlas.degeneracy.survey import Degeneracy
 
-SOURCES: Final = ("activations", "gradients", "synchronised", "rescalings", "conditional", "heads", "union", "exact")
+SOURCES: Final = (
+    *("activations", "gradients", "synchronised", "rescalings", "conditional", "heads", "linear", "norms"),
+    *("union", "exact"),
+)
 """What frees a direction; `rescalings` are counted among `synchronised`, `union` is the rank of all together."""
 
 UNEXPLAINED: Final = "unexplained"

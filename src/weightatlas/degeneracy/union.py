@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import torch
 from scipy import sparse
+from scipy.sparse.csgraph import connected_components
 
 from weightatlas.wording import listed
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from weightatlas.degeneracy.directions import LayerFreedom
     from weightatlas.degeneracy.ranking.parameter_map import ParameterMap
+    from weightatlas.degeneracy.streams import Changes
 
 SEPARATION: Final = 1e-5
 """A direction of length 1 counts where more than that share of it is new; else it may be rounding of the others."""
@@ -64,14 +66,46 @@ def sparse_rows(directions: Sequence[Mapping[str, torch.Tensor]], network: Param
     return sparse.csr_array((*joined, np.array(ends)), shape=(len(ends) - 1, network.size))
 
 
+def rows_of_changes(directions: Sequence[Changes], network: ParameterMap) -> sparse.csr_array:
+    """Directions that say which numbers of which parameters change, as rows of length 1; what is 0 is left out."""
+    starts = {name: place.start for name, place in network.columns().items()}
+    places: list[np.ndarray] = []
+    values: list[np.ndarray] = []
+    lengths: list[int] = [0]
+    for direction in directions:
+        for name, several in direction.items():
+            for own, change in several:
+                places.append(starts[name] + own.numpy())
+                values.append(change.double().numpy())
+        lengths.append(sum(len(own) for several in direction.values() for own, _ in several))
+    columns, numbers = (np.concatenate(parts) if parts else np.zeros(0) for parts in (places, values))
+    shape = (len(directions), network.size)
+    found = sparse.csr_array((numbers, columns.astype(np.int64), np.cumsum(lengths)), shape=shape)
+    found.sum_duplicates()
+    size = np.sqrt(np.asarray(found.multiply(found).sum(axis=1)).reshape(-1))
+    kept = np.flatnonzero(size > 0)
+    return sparse.csr_array(sparse.diags_array(1 / size[kept]) @ found[kept])
+
+
 def rank_of_rows(rows: sparse.csr_array) -> int:
-    """How many of some directions of length 1 are independent.
+    """How many of some directions of length 1 are independent, of those that share numbers at a time.
 
     Example:
         >>> rank_of_rows(sparse.csr_array(np.array([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]])))
         2
     """
-    return _rank((rows @ rows.T).toarray()) if rows.shape[0] else 0
+    gram = sparse.csr_array(rows @ rows.T)
+    count, labels = connected_components(gram, directed=False) if rows.shape[0] else (0, np.zeros(0))
+    order, sizes = (
+        np.argsort(labels, kind="stable"),
+        np.bincount(labels, minlength=count) if count else np.zeros(0, int),
+    )
+    found = int((sizes == 1).sum())
+    for start, size in zip(np.cumsum(sizes) - sizes, sizes, strict=True):
+        if size > 1:
+            own = order[start : start + size]
+            found += _rank(gram[own][:, own].toarray())
+    return found
 
 
 def union_rank(freedoms: Sequence[LayerFreedom], others: sparse.csr_array) -> Union:
@@ -84,7 +118,7 @@ def union_rank(freedoms: Sequence[LayerFreedom], others: sparse.csr_array) -> Un
 
     Args:
         freedoms: of layers, no number in two of them.
-        others: rows of length 1 over all parameters: of synchronised units, of heads.
+        others: rows of length 1 over all parameters: of synchronised units, heads, layers that read each other, norms.
     """
     closed = [freedom.closed for freedom in freedoms]
     large = [one.layer for one in freedoms if one.conditional_rows * one.index.numel() > HELD]

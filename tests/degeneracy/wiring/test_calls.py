@@ -63,3 +63,14 @@ def test_hooks_are_gone_even_after_an_error() -> None:
         followed_run(model, torch.randn(2, 3))
     assert not model._forward_hooks
     assert not model._forward_pre_hooks
+
+
+def test_lists_that_are_filled_later_stay_as_they_were() -> None:
+    def function(_: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
+        features = [inputs + 1]
+        first = torch.cat(features, 1)
+        features.append(first)
+        return torch.cat(features, 1)
+
+    first, second = (call for call in run_of(function).calls if call.name == "cat")
+    assert (len(first.arguments[0]), len(second.arguments[0])) == (1, 2)

@@ -25,6 +25,8 @@ WORDS: Final = {
     "rescalings": "of these, rescalings of one unit",
     "conditional": "activations where a unit is live",
     "heads": "bases inside attention heads",
+    "linear": "bases between linear layers",
+    "norms": "scales and shifts of norms",
     "union": "all of these together",
     "exact": "all that are free",
     UNEXPLAINED: "free, and not explained",
@@ -32,7 +34,7 @@ WORDS: Final = {
 """Sources as the charts call them, in the order of their bars."""
 
 TOTALS: Final = ("union", "exact", UNEXPLAINED)
-KINDS: Final = ("activations", "gradients", "synchronised", "conditional", "heads")
+KINDS: Final = ("activations", "gradients", "synchronised", "conditional", "heads", "linear", "norms")
 """Sources that the chart of layers marks; kinds overlap, so they are dots and no stack."""
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 import torch
@@ -16,16 +17,18 @@ from weightatlas.degeneracy.heads import head_directions, head_pairs, shift_dire
 from weightatlas.degeneracy.ranking.checking import changes
 from weightatlas.degeneracy.ranking.live_activations import LiveNulls, live_nulls
 from weightatlas.degeneracy.ranking.weight_places import weight_index, why_not
+from weightatlas.degeneracy.streams import Moving, Streams, stream_changes, streams
 from weightatlas.degeneracy.synchrony import Synchrony, synchrony
-from weightatlas.degeneracy.union import rank_of_rows, sparse_rows
+from weightatlas.degeneracy.union import rank_of_rows, rows_of_changes, sparse_rows
+from weightatlas.degeneracy.wiring.constants import Constants
 from weightatlas.evaluation.held_batches import HeldBatches
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from weightatlas.degeneracy.layer_gram import LayerGram
     from weightatlas.degeneracy.ranking.parameter_map import ParameterMap
-    from weightatlas.degeneracy.wiring.head_pairs import HeadPair
+    from weightatlas.degeneracy.streams import Changes
     from weightatlas.progress import Progress
 
 FIRST: Final = 64
@@ -36,6 +39,20 @@ FREE: Final = 1e-8
 
 BLOCKS: Final = 8192
 """Directions of synchronised units in the whole network that are written out; more are counted, and not followed."""
+
+
+ROUNDING: Final = 1e4
+"""Of the type of computation: what outputs may change along a free direction."""
+
+Wired = Literal["heads", "linear", "norms"]
+WIRED: Final[tuple[Wired, ...]] = ("heads", "linear", "norms")
+"""Kinds that follow from how layers are wired, whatever the data."""
+
+_WORDS: Final[Mapping[Wired, str]] = {
+    "heads": "bases of heads",
+    "linear": "bases that linear maps alone share",
+    "norms": "scales and shifts of norms",
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,7 +91,9 @@ class FreeDirections:
         live: the null vectors that the conditional kind is from, by layer, with how many half of the positions give.
         rectified: synchronised units, by layer.
         shared: what these free.
-        heads: what bases within attention heads free; None where there are none, or too many.
+        wired: what bases within attention heads free ("heads"), those of channels that linear maps alone write and
+            read ("linear"), and the scales and shifts of norms ("norms"); without those of which there are none, or
+            too many.
         notes: what was left out.
     """
 
@@ -84,13 +103,13 @@ class FreeDirections:
     live: Mapping[str, LiveNulls]
     rectified: Mapping[str, Synchrony]
     shared: Shared
-    heads: Shared | None
+    wired: Mapping[Wired, Shared]
     notes: tuple[str, ...]
 
     @property
     def others(self) -> sparse.csr_array:
         """Those that move several layers, as rows of length 1."""
-        parts = [self.shared.rows] if self.heads is None else [self.shared.rows, self.heads.rows]
+        parts = [self.shared.rows, *(one.rows for one in self.wired.values())]
         return sparse.csr_array(sparse.vstack(parts, format="csr"))
 
     def total(self, source: Source) -> int | None:
@@ -107,11 +126,12 @@ class FreeDirections:
         measured = self._measured(layer)
         return sum(one.rescalings for one in measured) if measured else None
 
-    def head_rank(self, layer: str | None = None) -> int | None:
-        """The rank of those of attention heads, of a layer or the whole network; None where there are none."""
-        if self.heads is None or (layer is not None and layer not in self.heads.owners):
+    def wired_rank(self, source: Wired, layer: str | None = None) -> int | None:
+        """The rank of one kind of these, of a layer or the whole network; None where there are none."""
+        found = self.wired.get(source)
+        if found is None or (layer is not None and layer not in found.owners):
             return None
-        return self.heads.rank(layer)
+        return found.rank(layer)
 
     def _measured(self, layer: str | None) -> list[Synchrony]:
         return [one for one in self.rectified.values() if one.skipped is None and layer in (None, one.layer)]
@@ -135,8 +155,8 @@ class FreeDirections:
                 if matrix is not None:
                     row[freedom.index] = matrix
             found.append(row)
-        for shared in (self.shared, self.heads):
-            if shared is not None:
+        for shared in (self.shared, *self.wired.values()):
+            if shared.owners:
                 weights = torch.randn(len(shared.owners), generator=generator, dtype=torch.float64).numpy()
                 found.append(torch.from_numpy(np.asarray(shared.rows.T @ weights)).to(network.device))
         return torch.stack([row / row.norm() for row in found if row.norm() > 0] or [found[0][:0]])
@@ -192,7 +212,7 @@ def free_directions(
     freedoms, notes = _proved(network, held, freedoms, live, seed)
     rectified = synchrony(network.model, network.cast_batches(held), tolerance=near, seed=seed, progress=progress)
     shared, missing = _shared(network, rectified)
-    heads, beside = _heads(network, network.cast(next(iter(held))[0][:2]), grams.layers)
+    wired, beside = _wired(network, network.cast(next(iter(held))[0][:2]), grams.layers, seed)
     return FreeDirections(
         grams=grams,
         freedoms=freedoms,
@@ -200,8 +220,8 @@ def free_directions(
         live=live,
         rectified={one.layer: one for one in rectified},
         shared=shared,
-        heads=heads,
-        notes=(*notes, *(note for note in (missing, beside) if note is not None)),
+        wired=wired,
+        notes=(*notes, *(() if missing is None else (missing,)), *beside),
     )
 
 
@@ -276,26 +296,71 @@ def _shared(network: ParameterMap, rectified: Sequence[Synchrony]) -> tuple[Shar
     return Shared.of(parts, network.size), None if is_all else note
 
 
-def _heads(network: ParameterMap, inputs: torch.Tensor, grams: Sequence[LayerGram]) -> tuple[Shared | None, str | None]:
-    """The directions of bases within heads; None where there is nothing of the kind."""
+def _wired(
+    network: ParameterMap, inputs: torch.Tensor, grams: Sequence[LayerGram], seed: int
+) -> tuple[dict[Wired, Shared], tuple[str, ...]]:
+    """The directions of heads, of layers that read each other, and of norms, and what was left out of these."""
     with network.ready(), torch.no_grad():
         pairs = [pair for pair in head_pairs(network.model, inputs) if pair.skipped is None]
-    if not pairs:
-        return None, None
-    if sum(pair.directions + pair.shifts for pair in pairs) > BLOCKS:
-        return None, f"bases of heads free more than {BLOCKS} directions: they are not counted"
-    parts: list[tuple[str, sparse.csr_array]] = []
-    for pair in pairs:
+        found = streams(network.model, inputs)
+    counts: dict[Wired, int] = {"heads": sum(pair.directions + pair.shifts for pair in pairs)}
+    counts["linear"] = sum(one.directions for one in found.streams if one.kind == "linear")
+    counts["norms"] = sum(one.directions for one in found.streams if one.kind == "norm")
+    parts: dict[Wired, list[tuple[str, sparse.csr_array]]] = {"heads": [], "linear": [], "norms": []}
+    many = [source for source, count in counts.items() if count > BLOCKS]
+    notes = [f"{_WORDS[source]} free more than {BLOCKS} directions: they are not counted" for source in many]
+    for pair in pairs if counts["heads"] <= BLOCKS else ():
         directions = [*head_directions(network.parameters, pair), *shift_directions(network.parameters, pair)]
-        parts.append((_owner(pair, grams), sparse_rows(directions, network)))
-    return Shared.of(parts, network.size), None
+        owner = _owner(pair.first.weight, int(pair.first.units[0]), grams) or pair.layer
+        parts["heads"].append((owner, sparse_rows(directions, network)))
+    several: dict[tuple[Wired, str], list[Changes]] = {}
+    for source, weight, unit, free in _streamed(network, found, frozenset(many)):
+        owner = _owner(weight, unit, grams) or weight.rpartition(".")[0]
+        several.setdefault((source, owner), []).append(free)
+    for (source, owner), together in several.items():
+        parts[source].append((owner, rows_of_changes(together, network)))
+    joined = {source: Shared.of(own, network.size) for source, own in parts.items() if own}
+    for source in [one for one in joined if one != "heads" and not _is_free(network, inputs, joined[one], seed)]:
+        del joined[source]
+        notes.append(f"{_WORDS[source]} turn out not to be free: something that was not seen uses them")
+    return joined, tuple(notes)
 
 
-def _owner(pair: HeadPair, grams: Sequence[LayerGram]) -> str:
-    """The layer that has the units whose basis it is: keys, values."""
-    first = int(pair.first.units[0])
+def _streamed(
+    network: ParameterMap, found: Streams, many: frozenset[Wired]
+) -> Iterator[tuple[Wired, str, int, Changes]]:
+    """The directions of all streams, each with its kind and the unit that it is about, but for kinds of too many."""
+    moving = Moving(network.parameters, dict(network.model.named_buffers()), found)
+    for stream in found.streams:
+        source: Wired = "norms" if stream.kind == "norm" else "linear"
+        for free in stream_changes(moving, stream) if source not in many else ():
+            yield source, stream.weight, stream.unit, free
+    layers = found.wiring.places.keys() - found.wiring.norms
+    for weight, free in Constants(moving).changes():
+        readers = (end.reader for end in found.wiring.ends if weight in end.constants and end.reader in layers)
+        owner = weight if weight in layers else next(readers, None) or weight
+        source = "norms" if free.keys() & found.wiring.norms else "linear"
+        if source not in many:
+            yield source, owner, 0, free
+
+
+def _is_free(network: ParameterMap, inputs: torch.Tensor, shared: Shared, seed: int) -> bool:
+    """Whether a random combination of directions, followed on some inputs, is free."""
+    generator = torch.Generator().manual_seed(seed)
+    weights = torch.randn(len(shared.owners), generator=generator, dtype=torch.float64).numpy()
+    row = torch.from_numpy(np.asarray(shared.rows.T @ weights)).to(network.device, network.dtype)
+    random = torch.randn(network.size, generator=generator, dtype=torch.float64).to(row)
+    if not row.norm() > 0:
+        return True
+    both = torch.stack([row / row.norm(), random / random.norm()])
+    moved = changes(network, [(inputs, torch.zeros(len(inputs)))], both)
+    return bool(moved[0] <= max(FREE, ROUNDING * torch.finfo(network.dtype).eps) * moved[1])
+
+
+def _owner(weight: str, first: int, grams: Sequence[LayerGram]) -> str | None:
+    """The layer that has a unit, by the parameter that it is made by."""
     for gram in grams:
         rows = gram.site.rows or (0, first + 1)
-        if gram.weight == pair.first.weight and rows[0] <= first < rows[1]:
+        if gram.weight == weight and rows[0] <= first < rows[1]:
             return gram.layer
-    return pair.layer
+    return None

@@ -170,7 +170,8 @@ class _Recorder(TorchFunctionMode):
         named: dict[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401
         del types
-        named = named or {}
+        # Lists that the network goes on filling (features.append) stay here as they are now.
+        arguments, named = torch.utils._pytree.tree_map(lambda one: one, (tuple(arguments), dict(named or {})))  # noqa: SLF001 - torch names no other
         given = {id(one): one for one in tensors_in((arguments, named))}
         taken = tuple((one, self._value(one)) for one in given.values())
         versions = [one._version for one in given.values()]  # noqa: SLF001 - torch's only word on writing

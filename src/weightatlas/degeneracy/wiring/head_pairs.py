@@ -1,4 +1,4 @@
-"""Pairs of linear maps that share a basis: queries and keys, values and what reads them, layers in a row."""
+"""Pairs of linear maps in attention that share a basis: queries and keys, values and what reads them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Integers = npt.NDArray[np.int64]
 
-Kind = Literal["query-key", "value-output", "linear"]
+Kind = Literal["query-key", "value-output"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,12 +51,12 @@ class HeadPair:
     """Two linear maps whose common basis is free.
 
     Attributes:
-        kind: "query-key", "value-output" or "linear".
+        kind: "query-key" or "value-output".
         layer: the module that holds both.
         head: its number among those of its kind and layer, from 0.
-        first: the units of keys, values, or the first layer.
-        queries: the units that are multiplied with keys; empty for other kinds.
-        consumers: the layers that read values or the first layer; empty for queries and keys.
+        first: the units of keys or values.
+        queries: the units that are multiplied with keys; empty for values.
+        consumers: the layers that read values; empty for queries and keys.
         consumer_biases: names of their biases.
         shifts: how many biases are free by themselves.
         skipped: why nothing is claimed of it, or None.
@@ -133,9 +133,9 @@ def query_key_heads(walk: Walk, layer: Layer) -> Iterator[HeadPair]:
 
 
 def reading_heads(walk: Walk, layer: Layer) -> Iterator[HeadPair]:
-    """The units of a layer that others read with no nonlinearity between, by the places that they are read at."""
+    """The units of a layer that others read after sums over places, by the places that they are read at."""
     readings = layer.readings["before"]
-    if not readings:
+    if all(one.summed == "no" for one in readings):  # also of none: what `streams` finds
         return
     classes = Classes(layer.units)
     classes.split_by_groups(layer)
@@ -148,14 +148,13 @@ def reading_heads(walk: Walk, layer: Layer) -> Iterator[HeadPair]:
     biases = {str(one.product.weight): one.bias for one in readings}
     names = tuple(str(biases[one.weight]) for one in consumers if biases[one.weight] is not None)
     direct = all(one.is_direct and one.product.is_matrix for one in readings) and len(names) == len(consumers)
-    kind: Kind = "linear" if all(one.summed == "no" for one in readings) else "value-output"
     skipped = _unfit(walk, [layer]) or _read_elsewhere(walk, layer, readings)
     for number, label in enumerate(dict.fromkeys(labels[read[read >= 0]].tolist())):
         first = _rows(layer, tuple(np.flatnonzero(labels == label).tolist()))
         reason = skipped or _shared([layer], [first], is_meeting=False)
         free = len(first.units) if direct and layer.bias is not None and reason is None else 0
         path = _common([layer.weight, *(one.weight for one in consumers)])
-        yield HeadPair(kind, path, number, first, (), consumers, names if free else (), free, reason)
+        yield HeadPair("value-output", path, number, first, (), consumers, names if free else (), free, reason)
 
 
 def _rows(layer: Layer, units: Sequence[int]) -> Rows:

@@ -155,6 +155,8 @@ def _reduced(call: Call, tensor: torch.Tensor, units: Units) -> Results | str:
 
 def _scaled(call: Call, tensor: torch.Tensor, units: Units) -> Results | str:
     """A product with a number of Python's, or a quotient by one."""
+    if sum(isinstance(one, torch.Tensor) for one in (*call.arguments, *call.named.values())) != 1:
+        return refusal(call)  # of another value, or of itself
     if len(call.taken) != 1 or not any(one is tensor for one in call.arguments[:1]):
         other = call.arguments[0] if call.arguments else None
         if len(call.taken) != 1 or not isinstance(other, int | float) or "div" in call.name:
