@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import torch
 
-from weightatlas.errors import SourceError
+from weightatlas.errors import NotFiniteError, SourceError
 from weightatlas.lab import Devices, run
 from weightatlas.lab.experiments import degeneracy_measures
 from weightatlas.lab.experiments.catalogue import open_experiment
@@ -60,6 +61,33 @@ def test_counts_fit_together(found: Measurement) -> None:
     assert figures["union"] >= max(figures[key] for key in ("activations", "gradients", "synchronised"))
     blank = 2 * 3  # pixels that are never inked, of each digit: at least the corners of the first column
     assert figures["activations"] >= blank * HIDDEN
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        SourceError("it", "is odd", "mend it"),
+        NotFiniteError("NaN reaches it"),
+        np.linalg.LinAlgError("no SVD"),
+        torch.linalg.LinAlgError("no SVD"),  # type: ignore[attr-defined]
+    ],
+)
+def test_what_cannot_be_counted_is_said_and_the_rest_is_there(
+    error: Exception, done: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(degeneracy_measures, "network_of", lambda _: replace(SMALL, course=1))
+    monkeypatch.setattr(degeneracy_measures, "BURN_IN", 2)
+    for name in ("_directions", "_structure"):
+        monkeypatch.setattr(degeneracy_measures, name, fails)
+    figures = measure(done).figures
+    said = str(figures["missing"])
+    assert said.count(getattr(error, "problem", str(error))) == 2
+    assert said.startswith("directions: ")
+    assert "; structure: " in said
+    assert figures["llc"] is not None
 
 
 def test_the_zeros_between_tasks_are_parameters(found: Measurement) -> None:

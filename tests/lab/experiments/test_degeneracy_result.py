@@ -7,7 +7,7 @@ import pytest
 
 from tests.lab.experiments.degeneracies_for_tests import GAP, PARAMETERS, PCA_EDGES, UNION, figures, made, trained
 from weightatlas.lab.experiments.degeneracy import quick
-from weightatlas.lab.experiments.degeneracy_ranks import RANKED
+from weightatlas.lab.experiments.degeneracy_result import RANKED
 from weightatlas.lab.experiments.experiment import Measurement
 from weightatlas.lab.experiments.matrix import run_experiment
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import torch
 
-from weightatlas.errors import SourceError
+from weightatlas.errors import NotFiniteError, SourceError
 from weightatlas.evaluation import open_data, open_model
 from weightatlas.evaluation.mean_loss import first_examples
 from weightatlas.lab.experiments.degeneracy_variants import network_of, unplanted
 from weightatlas.lab.experiments.experiment import Measure, Measurement
+from weightatlas.lab.experiments.pairs import reason_of
 from weightatlas.lab.records import RunFolder
 
 if TYPE_CHECKING:
@@ -43,6 +44,14 @@ CHAINS, DRAWS, BURN_IN, THINNING = 2, 100, 500, 5
 
 FLOOR: Final = 1e-17
 """Relative changes of outputs below this are none: their logarithm is that of this."""
+
+UNMEASURED: Final = (
+    SourceError,
+    NotFiniteError,
+    np.linalg.LinAlgError,
+    torch.linalg.LinAlgError,  # type: ignore[attr-defined]
+)
+"""What stops one measurement of a run and leaves the others."""
 
 COUNTS: Final = (
     ("activations", "freed by activations", "directions freed by linearly dependent activations"),
@@ -135,15 +144,15 @@ def measure(run: Run) -> Measurement:
     found = None
     try:
         found = _directions(model, data, network, configuration.seed)
-    except SourceError as error:
-        missing.append(f"directions: {error.problem}")
+    except UNMEASURED as error:
+        missing.append(f"directions: {_problem(error)}")
     else:
         figures |= _counted(found) | _followed(model, data, network, configuration.seed)
         arrays |= _layers(found)
     try:
         structure = _structure(model, data, network, configuration.seed) if network.points else None
-    except SourceError as error:
-        missing.append(f"structure: {error.problem}")
+    except UNMEASURED as error:
+        missing.append(f"structure: {_problem(error)}")
     else:
         figures |= {} if structure is None else _structured(structure)
         arrays |= {} if structure is None else _edges(structure)
@@ -153,6 +162,10 @@ def measure(run: Run) -> Measurement:
     figures |= {"llc": last.estimate, "llc_low": last.low, "llc_high": last.high, "llc_flags": "; ".join(last.flags)}
     figures |= {} if bracket is None else {"bracket_low": bracket[0], "bracket_high": bracket[1]}
     return Measurement(figures | {"missing": "; ".join(missing)}, arrays | _courses(run, course))
+
+
+def _problem(error: Exception) -> str:
+    return error.problem if isinstance(error, SourceError) else reason_of(error)
 
 
 def _directions(model: nn.Module, data: Data, network: Network, seed: int) -> Counts:
@@ -167,14 +180,14 @@ def _directions(model: nn.Module, data: Data, network: Network, seed: int) -> Co
 
 
 def _followed(model: nn.Module, data: Data, network: Network, seed: int) -> dict[str, Figure]:
-    from weightatlas.lab.experiments.degeneracy_following import follow
+    from weightatlas.lab.experiments.degeneracy_long_step import long_step
 
-    walk = follow(model, data, examples=network.counted, seed=seed)
+    step = long_step(model, data, examples=network.counted, seed=seed)
     return {
-        "followed": walk.along_free,
-        "followed_order": math.log10(max(walk.along_free, FLOOR)) if walk.layers else None,
-        "followed_random": walk.along_random,
-        "followed_in": walk.layers,
+        "followed": step.along_free,
+        "followed_order": math.log10(max(step.along_free, FLOOR)) if step.layers else None,
+        "followed_random": step.along_random,
+        "followed_in": step.layers,
     }
 
 

@@ -14,7 +14,7 @@ from weightatlas.lab.experiments.degeneracy_charts import (
 )
 from weightatlas.lab.experiments.degeneracy_findings import counts_title, degeneracy_findings, edges_title
 from weightatlas.lab.experiments.degeneracy_measures import CHAINS, COUNTS, DRAWS, NULLS
-from weightatlas.lab.experiments.degeneracy_ranks import FEWEST
+from weightatlas.lab.experiments.degeneracy_result import FEWEST
 from weightatlas.lab.experiments.plates import effects_table, runs_table, subject, summary, verdicts_table
 from weightatlas.plate import Chart, Column, Heading, Plate, Table
 

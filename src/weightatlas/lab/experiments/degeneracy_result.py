@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from weightatlas.connectivity.rank_agreement import rank_agreement
 from weightatlas.lab.experiments.degeneracy_measures import MEASURES
-from weightatlas.lab.experiments.degeneracy_ranks import RANKED, rank_correlation
 from weightatlas.lab.experiments.degeneracy_variants import modulus_of
 from weightatlas.lab.experiments.result import ExperimentResult, Shown, experiment_tables
 from weightatlas.result import Row, plain
@@ -24,7 +25,13 @@ LAYERS: Final = ("variant", "seed", "layer", *OF_A_LAYER, "skipped")
 EDGES: Final = ("variant", "seed", "source", "target", "interaction", "pca", "all", "spared", "modulus", "skipped")
 COURSE: Final = ("variant", "seed", "step", "loss", "test_accuracy", "llc", "low", "high", "flags", "skipped")
 CURVE: Final = ("variant", "seed", "examples", "rank", "limit", "nullity", "limited", "skipped")
-RANKS: Final = ("variant", "measure", "seeds", "rho", "p_value", "orders", "skipped")
+RANKS: Final = ("variant", "measure", "seeds", "rho", "p_value", "skipped")
+
+RANKED: Final = ("nullity", "union", "effective_rank", "llc")
+"""Measures of degeneracy: the first two grow with it, the others fall."""
+
+FEWEST: Final = 4
+"""Seeds below which no order is rarer than one in 20."""
 
 LIMITED: Final = 0.98
 """A rank above this share of examples times outputs is the data's, not the network's."""
@@ -139,12 +146,12 @@ class DegeneracyResult(ExperimentResult):
             for key in RANKED:
                 values = self.values(variant.name, key)
                 seeds = sorted(losses.keys() & values.keys())
-                found = rank_correlation([values[seed] for seed in seeds], [losses[seed] for seed in seeds])
+                found = rank_agreement([values[seed] for seed in seeds], [losses[seed] for seed in seeds])
                 row = {"variant": variant.name, "measure": key, "seeds": len(seeds)}
-                if found is None:
+                if found.count < FEWEST or math.isnan(found.rho):
                     yield row | {"skipped": "fewer than four seeds, or the same figure in all"}
                 else:
-                    yield row | {"rho": found.rho, "p_value": found.p_value, "orders": found.orders}
+                    yield row | {"rho": found.rho, "p_value": found.p_value}
 
     def _measured(self, what: str, names: Sequence[str]) -> Iterator[tuple[Row, Row]]:
         """Every run, and of those that have such arrays each entry of them; the others say why they have none."""

@@ -1,11 +1,11 @@
-"""Follow directions that are called free, as far as the weights are long: do the outputs stay as they are?"""
+"""One step as long as the weights along directions that are called free: do the outputs stay as they are?"""
 
 from __future__ import annotations
 
 import copy
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -22,12 +22,9 @@ if TYPE_CHECKING:
     from weightatlas.degeneracy.layer_gram import LayerGram
     from weightatlas.evaluation.batches import Batch
 
-PLAIN: Final = frozenset({"linear", "convolution"})
-"""Layers whose weight has a row a unit, whatever its other axes."""
-
 
 @dataclass(frozen=True, slots=True)
-class Walk:
+class LongStep:
     """How far the outputs go when the weights do.
 
     Attributes:
@@ -42,12 +39,13 @@ class Walk:
     layers: int
 
 
-def follow(model: nn.Module, data: Iterable[Batch], *, examples: int | None = None, seed: int = 0) -> Walk:
+def long_step(model: nn.Module, data: Iterable[Batch], *, examples: int | None = None, seed: int = 0) -> LongStep:
     r"""Take one long step along directions that are called free, and one as long along any others.
 
-    In every linear layer and convolution with linearly dependent activations, \(\Delta W = U V^\top\) with V an
-    orthonormal basis of the null space of the activations (a bias is the weight of a constant 1) and U drawn from a
-    normal distribution, scaled to \(\|\Delta W\| = \|W\|\): a step as long as the weights, in all such layers at once.
+    In every layer whose weights are parameters as they stand and whose activations depend linearly on each other,
+    \(\Delta W = U V^\top\) with V an orthonormal basis of the null space of the activations (a bias is the weight of a
+    constant 1) and U drawn from a normal distribution, scaled to \(\|\Delta W\| = \|W\|\): a step as long as the
+    weights, in all such layers at once.
     These directions are free to all orders, so the outputs on the same data must be what they were. What comes back is
     \(\|f(\theta + \Delta) - f(\theta)\| / \|f(\theta)\|\) over all outputs on these data, in float64. Beside it the
     same for a step of the same lengths drawn from all of each layer's weights.
@@ -68,8 +66,8 @@ def follow(model: nn.Module, data: Iterable[Batch], *, examples: int | None = No
         >>> network = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
         >>> inputs = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
         >>> inputs[:, 2] = inputs[:, 0]  # two inputs are the same
-        >>> walk = follow(network, [(inputs, inputs)])
-        >>> walk.layers, walk.along_free < 1e-9, walk.along_random > 0.1
+        >>> step = long_step(network, [(inputs, inputs)])
+        >>> step.layers, step.along_free < 1e-9, step.along_random > 0.1
         (1, True, True)
     """
     double = copy.deepcopy(model).double()
@@ -82,19 +80,19 @@ def follow(model: nn.Module, data: Iterable[Batch], *, examples: int | None = No
     layers = 0
     parameters = dict(double.named_parameters())
     for layer in grams.layers:
-        if layer.kind not in PLAIN or layer.is_derived or not any(null.shape[1] for null in layer.free_inputs()):
+        if layer.is_derived or not any(null.shape[1] for null in layer.free_inputs()):
             continue
         layers += 1
         own = torch.cat([parameters[layer.weight].detach().flatten(), *_bias(layer, parameters)])
         for steps, step in ((free, _null_step(layer, generator)), (random, _any_step(layer, generator))):
-            _put(steps, layer, parameters, step * (own.norm() / step.norm()).cpu())
+            _put(steps, layer, step * (own.norm() / step.norm()).cpu())
     if not layers:
-        return Walk(math.nan, math.nan, 0)
+        return LongStep(math.nan, math.nan, 0)
     with in_mode(double, training=False), torch.no_grad():
         before = _outputs(double, batches)
         after = [_moved(double, steps, batches) for steps in (free, random)]
     along = [float((outputs - before).norm() / before.norm()) for outputs in after]
-    return Walk(along[0], along[1], layers)
+    return LongStep(along[0], along[1], layers)
 
 
 def _null_step(layer: LayerGram, generator: torch.Generator) -> torch.Tensor:
@@ -110,15 +108,11 @@ def _any_step(layer: LayerGram, generator: torch.Generator) -> torch.Tensor:
     return torch.randn(layer.groups, layer.units, layer.width, generator=generator, dtype=torch.float64)
 
 
-def _put(
-    steps: dict[str, torch.Tensor], layer: LayerGram, parameters: Mapping[str, torch.Tensor], step: torch.Tensor
-) -> None:
-    """Write a step (groups, units, width) as changes of the weight and the bias."""
-    weight = parameters[layer.weight]
-    rows = step.flatten(0, 1).to(weight)
-    steps[layer.weight] = (rows[:, :-1] if layer.bias is not None else rows).reshape(weight.shape)
-    if layer.bias is not None:
-        steps[layer.bias] = rows[:, -1]
+def _put(steps: dict[str, torch.Tensor], layer: LayerGram, step: torch.Tensor) -> None:
+    """Write a step (groups, units, width) as changes of the parameters."""
+    for group, matrix in enumerate(step.numpy()):
+        for name, change in layer.placed(matrix, group).items():
+            steps[name] = steps[name] + change if name in steps else change
 
 
 def _bias(layer: LayerGram, parameters: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
@@ -130,7 +124,7 @@ def _moved(model: nn.Module, steps: dict[str, torch.Tensor], batches: list[Batch
     parameters = dict(model.named_parameters())
     kept = {name: parameters[name].clone() for name in steps}
     for name, step in steps.items():
-        parameters[name].add_(step)
+        parameters[name].add_(step.to(parameters[name]))
     outputs = _outputs(model, batches)
     for name, before in kept.items():
         parameters[name].copy_(before)
