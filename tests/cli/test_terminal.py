@@ -19,7 +19,7 @@ def test_figures_stand_in_columns_and_reasons_are_counted_once() -> None:
     assert lines[2].split() == ["conv1", "+0.123", "yes"]
     assert lines[3].split() == ["conv2", "-0.500", "no"]
     assert lines[2].index("+0.123") == lines[3].index("-0.500")
-    assert lines[-1] == "not measured, 2 rows: a matrix"
+    assert lines[-1] == "not measured, fc and head: a matrix"
 
 
 def test_several_sources_are_told_apart() -> None:
@@ -33,11 +33,47 @@ def test_columns_can_be_chosen_and_named() -> None:
 
 
 def test_only_skipped_rows_make_no_empty_table() -> None:
-    assert terminal_table(ROWS[2:], COLUMNS, width=80) == "not measured, 2 rows: a matrix"
+    assert terminal_table(ROWS[2:], COLUMNS, width=80) == "not measured, fc and head: a matrix"
+    assert terminal_table(ROWS[2:] * 2, COLUMNS, width=80) == "not measured, 4 rows: a matrix"
 
 
 def test_no_rows_make_no_text() -> None:
     assert terminal_table([], COLUMNS) == ""
+
+
+WIDE: list[dict[str, object]] = [
+    {"layer": "layer1.0.conv1", "source": "a", "freed": "activations where it is live", "weights": 3466, "rest": "yes"},
+    {"layer": None, "source": "a", "freed": "gradients", "weights": 12, "rest": "no"},
+]
+SHOWN = [
+    TerminalColumn("layer", "layer", empty="(network)"),
+    TerminalColumn("freed", "freed by"),
+    TerminalColumn("weights", "examples × outputs"),
+    TerminalColumn("rest", "data-limited"),
+]
+
+
+@pytest.mark.parametrize("width", [200, 78, 60, 58])
+def test_names_are_whole_and_labels_wrap_while_there_is_room(width: int) -> None:
+    table = terminal_table(WIDE, tuple(WIDE[0]), shown=SHOWN, width=width)
+    assert max(map(len, table.splitlines())) <= width
+    for part in ("layer1.0.conv1", "(network)", "activations", "gradients", "3,466", "examples", "data-limited"):
+        assert part in table
+    assert ("examples × outputs" in table) == (width > 100)
+    assert "no room" not in table
+
+
+def test_columns_without_room_are_named() -> None:
+    table = terminal_table(WIDE, tuple(WIDE[0]), shown=SHOWN, width=32)
+    assert "layer1.0.conv1" in table
+    assert "3,466" not in table
+    assert " ".join(table.split()).endswith(
+        "no room for examples × outputs and data-limited: a wider terminal, or --format json"
+    )
+
+
+def test_lists_are_written_as_their_parts() -> None:
+    assert written(["the chains disagree", "too short"], "text") == "the chains disagree; too short"
 
 
 def test_markup_in_a_name_is_text() -> None:

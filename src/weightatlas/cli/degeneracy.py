@@ -121,6 +121,7 @@ def degeneracy(
     coefficient: Annotated[bool, Parameter(negative=(), group=SAMPLED)] = False,
     chains: Annotated[int, Parameter(validator=AT_LEAST_ONE, group=SAMPLED)] = 4,
     draws: Annotated[int, Parameter(validator=AT_LEAST_ONE, group=SAMPLED)] = 200,
+    localization: Annotated[float, Parameter(validator=validators.Number(gte=0), group=SAMPLED)] = 1.0,
     seed: Annotated[Seed, Parameter(group=PRINTED)] = 0,
     table: Annotated[TableName | None, Parameter(group=PRINTED)] = None,
     format_: Annotated[FormatOption, Parameter(group=PRINTED)] = None,
@@ -152,6 +153,8 @@ def degeneracy(
         coefficient: Sample the local learning coefficient too; needs the extra llc.
         chains: Of the sampler.
         draws: Of each chain, burn-in left out.
+        localization: Precision of the prior that holds chains near the weights. Directions of less curvature than this
+            divided by nβ do not count; an estimate that hangs on it is flagged.
         table: Which rows to print; counts if left out. Edges, modules and ablations measure the basis instead.
     """
     check_output(output, format_, sources=len(source), pictures=True)
@@ -176,6 +179,7 @@ def degeneracy(
         "nulls": nulls,
         "chains": chains,
         "draws": draws,
+        "localization": localization,
         "seed": seed,
     }
 
