@@ -37,6 +37,16 @@ def test_a_folder_of_one_checkpoint_is_no_run(tmp_path: Path) -> None:
     assert isinstance(opened(str(write(tmp_path / "alone", (7,))), "oihw"), Checkpoint)
 
 
+def test_a_run_that_kept_one_checkpoint_is_that_checkpoint(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "metrics.jsonl").write_text("{}\n")
+    write(run / "checkpoints", (7,))
+    found = opened(str(run), "oihw")
+    assert isinstance(found, Checkpoint)
+    assert float(found["conv1.weight"].mean()) == 7.0
+
+
 @pytest.mark.parametrize("content", [None, b"", b"no weights at all"])
 def test_what_is_neither_is_refused_as_a_checkpoint(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "weights.pt"

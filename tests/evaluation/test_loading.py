@@ -301,7 +301,7 @@ def test_a_student_and_its_teacher_are_refused_and_one_of_them_loads() -> None:
 def test_values_that_are_not_finite_are_refused_or_listed() -> None:
     state = network(2).state_dict()
     state["1.weight"][0] = torch.nan
-    with pytest.raises(SourceError, match=r"1.weight holds NaN .* partly loaded, with 2 of 9 tensors; load it all"):
+    with pytest.raises(SourceError, match=r"1.weight holds NaN .* partly loaded, with 2 of 9 tensors; mend it"):
         load_checkpoint(network(1), state)
     model = network(1)
     assert load_checkpoint(model, state, strict=False).not_finite == ("1.weight",)

@@ -132,8 +132,8 @@ def degeneracy(
 
     Args:
         source: The checkpoints; a run counts with its last one.
-        data: What the network is run on: scenes, cifar10:PATH, cifar100:PATH, svhn:PATH, a folder of images, Parquet,
-            .npz, or package.module:callable.
+        data: What the network is run on: scenes, digits, digit-pairs, modular-addition, cifar10:PATH, cifar100:PATH,
+            svhn:PATH, a folder of images, Parquet, .npz, or package.module:callable.
         model: The network that the weights belong to: timm:NAME, torchvision:NAME, weightatlas:NAME,
             package.module:callable, a .pt2 export, or left out for a Hugging Face folder.
         examples: That directions are counted on. A network with more weights than examples times outputs has free

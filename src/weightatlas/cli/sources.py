@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def opened(name: str, layout: Layout) -> Checkpoint | Trajectory:
-    """A checkpoint, or a run of two or more.
+    """A checkpoint, or a run of two or more; of a run that has one, that one.
 
     Raises:
         SourceError: it is neither; the error is that of the checkpoint.
@@ -25,9 +25,9 @@ def opened(name: str, layout: Layout) -> Checkpoint | Trajectory:
             run = open_trajectory(name, layout=layout)
         except SourceError:
             raise error from None
-        if len(run) < 2:
+        if not len(run):
             raise
-        return run
+        return run if len(run) > 1 else run[-1][1]
 
 
 def last_opened(name: str, layout: Layout) -> Checkpoint:

@@ -213,7 +213,7 @@ def _check(report: LoadReport, model: nn.Module, *, strict: bool) -> None:
         parts.append(f"lacks {counted(len(report.required), 'tensor')} of {name} ({_shown(report.required)})")
     if report.refused:
         parts.append(f"does not fit {name} ({_differences(report)})")
-    remedy = "build the model that it was saved from, or load what fits with strict=False"
+    remedy = "build the model that it was saved from; in Python, load_checkpoint(..., strict=False) loads what fits"
     raise SourceError(report.source, " and ".join(parts), remedy)
 
 
@@ -241,7 +241,8 @@ def _copy(weights: Checkpoint, pairs: Sequence[_Pair], *, strict: bool) -> tuple
             if not finite(tensor):
                 if strict:
                     problem = f"{_shown([pair.key])} holds NaN or infinite values"
-                    raise SourceError(weights.source, problem, "load it all the same with strict=False")  # noqa: TRY301
+                    remedy = "mend it; in Python, load_checkpoint(..., strict=False) loads it all the same"
+                    raise SourceError(weights.source, problem, remedy)  # noqa: TRY301
                 broken.append(pair.key)
             with torch.no_grad():
                 pair.target.copy_(tensor.reshape(pair.target.shape))
