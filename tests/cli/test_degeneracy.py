@@ -43,6 +43,10 @@ def test_chains_are_sampled(network: str, capsys: pytest.CaptureFixture[str]) ->
     rows = rows_of(capsys, network, *DATA, "--table", "chains", "--chains", "2", "--draws", "20")
     assert [row["chain"] for row in rows] == [None, 1, 2]
     assert rows[0]["nbeta"] > 0
+    options = ("--table", "chains", "--chains", "2", "--draws", "40", "--localization", "1e5")
+    held = rows_of(capsys, network, *DATA, *options)
+    assert abs(held[0]["estimate"]) < abs(rows[0]["estimate"])
+    assert any("held by the prior" in flag for flag in held[0]["flags"])
 
 
 def test_the_contract_of_the_counts_comes_first(network: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -89,3 +93,14 @@ def test_one_of_several_that_cannot_be_opened_is_told_and_the_rest_is_done(
 ) -> None:
     rows = rows_of(capsys, str(tmp_path / "absent.pt"), network, *DATA, code=1)
     assert {row["checkpoint"] for row in rows} == {network}
+
+
+@pytest.mark.parametrize("points", [["fc1"], ["output", "output"]])
+def test_between_fewer_than_two_points_there_is_nothing(
+    network: str, points: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen = [part for point in points for part in ("--at", point)]
+    assert run(["degeneracy", network, *MODEL, *DATA, *chosen]) == 2
+    line = capsys.readouterr().err.strip()
+    assert "\n" not in line
+    assert "two points or more are needed" in line

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from tests.degeneracy.sampling.potentials import NOTHING, Potential, itself
 from tests.reference.learning_coefficient import normal_crossing, reduced_rank, zero_products
+from weightatlas.degeneracy.gauss_newton import gauss_newton_rank
 from weightatlas.degeneracy.hessian_bracket import hessian_rank
 from weightatlas.degeneracy.learning_coefficient import LearningCoefficient, learning_coefficient
 from weightatlas.degeneracy.temperatures import asymptotic_coefficient
@@ -30,6 +31,27 @@ RISE = 0.05
 
 def coefficient(potential: nn.Module, **options: Any) -> LearningCoefficient:  # noqa: ANN401 - of any option
     return learning_coefficient(potential, NOTHING, loss=itself, **{"localization": 1.0, **options})
+
+
+def softmax_regression() -> tuple[nn.Linear, list[Batch]]:
+    """At its minimum; five inputs and a bias, three classes that overlap."""
+    generator = torch.Generator().manual_seed(0)
+    inputs, noise = torch.randn(600, 5, generator=generator), torch.randn(600, 3, generator=generator)
+    targets = (inputs[:, :3] + 1.5 * noise).argmax(1)
+    model = nn.Linear(5, 3)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    steps: Any = torch.optim.LBFGS(model.parameters(), max_iter=200)
+
+    def closure() -> torch.Tensor:
+        model.zero_grad()
+        loss = functional.cross_entropy(model(inputs), targets)
+        loss.backward()  # type: ignore[no-untyped-call] # torch's own
+        return loss
+
+    steps.step(closure)
+    return model, [(inputs, targets)]
 
 
 class Products(nn.Module):
@@ -190,6 +212,52 @@ def test_the_bracket_is_kept_and_a_violation_flagged() -> None:
     assert "outside the Hessian's bracket 10 to 20" in outside.flags[-1]
 
 
+def test_an_estimate_that_its_prior_holds_is_flagged_and_the_sensitivity_is_that_of_a_second_run() -> None:
+    """Of one curvature: 100 n beta h / (n beta h + localization) / 2, and the share that it lacks of 50."""
+    bowl = Potential(lambda w: w.square().sum() / 2, (100,))
+    options: dict[str, Any] = {"nbeta": 50.0, "chains": 4, "draws": 400, "burn_in": 200, "thinning": 3}
+    weak, held = (coefficient(bowl, localization=one, **options) for one in (1.0, 50.0))
+    assert weak.prior_sensitivity == pytest.approx(1 / 51, abs=0.01)
+    assert not any("held by the prior" in flag for flag in weak.flags)
+    assert held.estimate == pytest.approx(25, rel=0.1)
+    assert held.prior_sensitivity == pytest.approx(1 / 2, abs=0.1)
+    assert any("held by the prior" in flag for flag in held.flags)
+    assert held.distances.mean() == pytest.approx(100 / 100, rel=0.1)
+
+
+def test_chains_that_have_not_gone_as_far_as_the_prior_lets_them_are_flagged() -> None:
+    """A direction that is free relaxes in 2 / (step * localization) steps, 2,000 here: one that is curved in 40."""
+    bowl = Potential(lambda w: w[:10].square().sum() / 2, (1000,))
+    options: dict[str, Any] = {"nbeta": 50.0, "chains": 4, "draws": 200, "thinning": 5, "step_size": 1e-3}
+    short = coefficient(bowl, burn_in=200, **options)
+    assert any("still move away" in flag for flag in short.flags)
+    assert not any("still falls" in flag or "still rises" in flag for flag in short.flags)
+    assert not any("move away" in flag for flag in coefficient(bowl, burn_in=10_000, **options).flags)
+
+
+def test_directions_that_are_free_do_not_drown_the_sensitivity() -> None:
+    """Ten of 2,000 directions are curved: the distances of all others are noise of the covariance with the loss."""
+    bowl = Potential(lambda w: w[:10].square().sum() / 2, (2000,))
+    found = coefficient(bowl, localization=50.0, nbeta=50.0, chains=4, draws=400, burn_in=200, thinning=5)
+    assert found.prior_sensitivity_error < 0.2
+    assert found.prior_sensitivity == pytest.approx(1 / 2, abs=2 * found.prior_sensitivity_error)
+
+
+@pytest.mark.slow
+def test_the_default_prior_leaves_a_softmax_regression_its_coefficient_and_a_strong_one_is_flagged() -> None:
+    """Curved in 12 directions, and 6 are free: 6, of which a precision of 100 leaves a fifth."""
+    model, data = softmax_regression()
+    bracket = gauss_newton_rank(model, data).bracket
+    assert bracket == (6.0, 7.5)
+    found = learning_coefficient(model, data, bracket=bracket)
+    assert found.estimate == pytest.approx(6, rel=0.1)
+    assert found.flags == ()
+    held = learning_coefficient(model, data, localization=100.0)
+    assert held.estimate < 2
+    assert held.prior_sensitivity > 0.5
+    assert any("held by the prior" in flag for flag in held.flags)
+
+
 def test_chains_far_too_short_are_flagged() -> None:
     bowl = Potential(lambda w: w.square().sum() / 2, (1,))
     found = coefficient(bowl, **{**QUICK, "step_size": 1e-5, "chains": 4})
@@ -267,6 +335,8 @@ def test_shapes_and_options_come_back() -> None:
     found = learning_coefficient(network(), batches(), **QUICK)
     assert found.traces.shape == (2, 40)
     assert found.burn_in_traces.shape == (2, 10)
+    assert found.distances.shape == (2, 40)
+    assert (found.distances > 0).all()
     assert found.chains.shape == (2,)
     assert (found.burn_in, found.thinning, found.nbeta, found.pilot) == (20, 2, 50.0, ())
     excess = 50.0 * (found.traces.mean(axis=1) - found.initial_loss)

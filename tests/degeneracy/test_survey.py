@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import torch
 from torch import nn
 
 from tests.degeneracy.small_networks import EXAMPLES, trained
@@ -20,6 +21,9 @@ from weightatlas.plate import Chart, Finding, Subject, Table
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from weightatlas.degeneracy import LearningCoefficient
+    from weightatlas.evaluation.batches import Batch
 
 PARAMETERS = 6 * 6 + 7 * 5 + 6 * 3
 
@@ -136,6 +140,33 @@ def test_points_by_name_are_those_of_the_structure() -> None:
     found = survey(trained(), data=data(), parts=("structure",), at=("second", "output"), nulls=3)
     assert found.structure is not None
     assert [point.point for point in found.structure.basis.points] == ["second", "output"]
+
+
+def softmax_regression() -> list[Batch]:
+    """Three classes that overlap, by five inputs."""
+    generator = torch.Generator().manual_seed(0)
+    inputs, noise = torch.randn(600, 5, generator=generator), torch.randn(600, 3, generator=generator)
+    return [(inputs, (inputs[:, :3] + 1.5 * noise).argmax(1))]
+
+
+def test_the_bracket_is_that_of_the_loss_on_the_examples_that_are_sampled() -> None:
+    """The Jacobian has rank 18; cross-entropy is curved in 12 of these directions, of which few examples show 8."""
+    line = nn.Linear(5, 3)
+    with torch.no_grad():
+        line.weight.copy_(torch.eye(3, 5))
+        line.bias.zero_()
+    regression = open_data("tests.degeneracy.test_survey:softmax_regression")
+
+    def measured(**options: Any) -> LearningCoefficient:  # noqa: ANN401 - of any option
+        found = survey(line, data=regression, parts=("coefficient",), chains=2, draws=20, **options)
+        assert found.coefficient is not None
+        return found.coefficient
+
+    assert measured().bracket == (6.0, 7.5)
+    assert measured(structure_examples=4).bracket is None
+    assert measured(exact=False).bracket is None
+    held = measured(localization=100.0)
+    assert (held.bracket, held.localization) == (None, 100.0)
 
 
 def test_progress_never_goes_back() -> None:

@@ -102,6 +102,13 @@ SHOWN: Final[Mapping[TableName, tuple[TerminalColumn, ...]]] = {
 """What a table in the terminal shows; JSON and CSV have every field."""
 
 
+def _at_two(_: object, points: tuple[str, ...]) -> None:
+    """Refuse points between which there is nothing."""
+    if points and (len(points) < 2 or len(set(points)) < len(points)):
+        message = "two points or more are needed, each of them once; --at output is where the network ends"
+        raise ValueError(message)
+
+
 def degeneracy(
     *source: Source,
     data: Annotated[str, Parameter(group=NETWORK)],
@@ -110,7 +117,7 @@ def degeneracy(
     examples: Annotated[int, Parameter(validator=AT_LEAST_ONE, group=COUNTED)] = 512,
     tolerance: Annotated[float, Parameter(validator=validators.Number(gt=0, lt=1), group=COUNTED)] = 1e-9,
     exact: Annotated[Literal["auto", "yes", "no"], Parameter(group=COUNTED)] = "auto",
-    at: Annotated[tuple[str, ...], Parameter(negative=(), group=STRUCTURED)] = (),
+    at: Annotated[tuple[str, ...], Parameter(negative=(), validator=_at_two, group=STRUCTURED)] = (),
     structure_examples: Annotated[int, Parameter(validator=AT_LEAST_ONE, group=STRUCTURED)] = 2000,
     target: Annotated[Literal["next", "output"], Parameter(group=STRUCTURED)] = "next",
     formula: Annotated[Literal["jacobian", "integrated"], Parameter(group=STRUCTURED)] = "jacobian",
@@ -141,8 +148,8 @@ def degeneracy(
         tolerance: Share of the largest singular value up to which another counts as 0.
         exact: Count all directions that are free, also those that no kind explains; auto does where that is cheap.
         at: A point of the basis, in the order of the network, given several times: PATH is what goes into that
-            module, PATH:output what comes out, output what the network gives. If left out, what goes into each fully
-            connected layer.
+            module, PATH:output what comes out, output what the network gives. If left out, what goes into each of the
+            last twelve fully connected layers that have at most 4,096 inputs.
         structure_examples: That the basis and its edges are measured on.
         target: What the basis is for: the next point (local), or the output (global).
         formula: Jacobians at the activations, or integrated on the way to them.

@@ -66,11 +66,12 @@ def hessian_bracket(rank: int, parameters: int) -> tuple[float, float]:
     fourth power, whose coefficient is 1 / 4 for each coordinate. Both ends are met: by squares with free directions,
     and by squares with fourth powers.
 
-    The loss must have four derivatives: where a ReLU has its kink at the minimum the upper end may fail.
+    The loss must have four derivatives: where a ReLU has its kink at the minimum the upper end may fail. And it is the
+    coefficient that is bounded, what estimates tend to as n grows: see `gauss_newton_rank`.
 
     Args:
-        rank: of the Hessian there: that of the stacked Jacobian of the outputs where the loss is their square error
-            and 0.
+        rank: of the Hessian of that very loss there. Where the loss is 0, or the network linear in its weights, that is
+            the rank of the Gauss-Newton matrix; of the stacked Jacobian of the outputs only for their square error.
         parameters: how many there are.
 
     Returns:

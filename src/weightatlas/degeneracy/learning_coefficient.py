@@ -11,7 +11,7 @@ import numpy as np
 
 from weightatlas.data.seeds import derived_seed
 from weightatlas.degeneracy.sampling import diagnostics, flags
-from weightatlas.degeneracy.sampling.chain import Chain, Sampler
+from weightatlas.degeneracy.sampling.chain import Chain, Records, Sampler
 from weightatlas.degeneracy.sampling.options import ChainOptions
 from weightatlas.degeneracy.sampling.posterior import LocalPosterior
 from weightatlas.degeneracy.sampling.step_size import Trial, default_burn_in, pilot
@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 
 ACCURACY: Final = 0.05
 """Share of the estimate that the length of steps may be wrong by: half of what known coefficients are asked to."""
-LOCALIZATION: Final = 100.0
-"""The prior's precision: a standard deviation of 0.1 for each weight, about the size of a trained one."""
+LOCALIZATION: Final = 1.0
+"""The prior's precision: a unit normal, which leaves the known coefficients what they are. Of these 100 leaves a tenth
+to four fifths; see the docs."""
 BATCH: Final = 256
 """Examples that a step's gradient is estimated from."""
 _PILOT, _CHAIN = 0, 1
@@ -41,7 +42,7 @@ _PILOT, _CHAIN = 0, 1
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LearningCoefficient:
-    """An estimate of the local learning coefficient, and what it rests on.
+    r"""An estimate of the local learning coefficient, and what it rests on.
 
     Attributes:
         estimate: mean over chains; may be negative, and is NaN where no chain stayed finite.
@@ -66,8 +67,13 @@ class LearningCoefficient:
         drift: of the loss from the first third of the draws to the last, in standard errors.
         step_error: what the length of steps adds to the estimate: exactly that of a quadratic loss, at most that of a
             flatter one.
+        distances: float64 (chains, draws), \(|w - w^*|^2\) at every draw.
+        prior_sensitivity: \(-d \ln \hat\lambda / d \ln \gamma\), by how many per cent the estimate falls for each per
+            cent of the prior's precision; for a quadratic loss of one curvature, what share it lacks of that without a
+            prior.
+        prior_sensitivity_error: the standard error of that.
         pilot: the steps that were tried; none where the step was given.
-        bracket: that the Hessian's rank gives, as the caller had it.
+        bracket: that the rank of the loss's curvature gives, as the caller had it.
         flags: what speaks against the estimate, a sentence each; none where nothing does.
     """
 
@@ -92,6 +98,9 @@ class LearningCoefficient:
     effective_draws: float
     drift: float
     step_error: float
+    distances: Array
+    prior_sensitivity: float
+    prior_sensitivity_error: float
     pilot: tuple[Trial, ...]
     bracket: tuple[float, float] | None
     flags: tuple[str, ...]
@@ -140,9 +149,15 @@ def learning_coefficient(
     Burn-in is 3 e-folding times of a direction that only the prior holds, \(6 / (\epsilon \gamma)\), but at most 2,000
     steps; by default draws are spread over as many steps again. Whether that was long enough is measured, not assumed.
 
-    **Flags.** A negative estimate, chains that disagree (split R-hat > 1.1), a loss that still drifts, few effective
-    draws, steps that are too long, chains that left the finite numbers, an estimate outside the bracket: each is a
-    sentence in `flags`. Nothing is clipped.
+    **Prior.** It holds directions whose curvature is below \(\gamma / n\beta\), and they do not count. Over draws
+    \(\frac{d \hat\lambda}{d \gamma} = -\frac{1}{2} \mathrm{Cov}(n\beta L, |w - w^*|^2)\), so how much of the estimate
+    hangs on \(\gamma\) is known without another run: `prior_sensitivity` is
+    \(-\frac{d \ln \hat\lambda}{d \ln \gamma}\), which for one curvature h is \(\frac{\gamma}{n\beta h + \gamma}\).
+
+    **Flags.** A negative estimate, chains that disagree (split R-hat > 1.1), a loss that still drifts, a distance from
+    w* that still grows by a tenth, few effective draws, steps that are too long, chains that left the finite numbers, a
+    sensitivity to the prior above .1 (and 2 standard errors of it), an estimate outside the bracket: each is a sentence
+    in `flags`. Nothing is clipped.
 
     Args:
         model: a network at a minimum of the loss; parameters that require no gradient stay where they are.
@@ -154,13 +169,13 @@ def learning_coefficient(
         thinning: steps between draws; None as above.
         step_size: \(\epsilon\); None is found by trials.
         accuracy: share of the estimate that the length of steps may be wrong by, where it is found.
-        localization: \(\gamma\), precision of the prior around w*. Larger is more local, and pulls the estimate down
-            where it is not small against \(n\beta\) times the curvature.
+        localization: \(\gamma\), precision of the prior around w*. Larger is more local, mixes sooner, and pulls the
+            estimate down where it is not small against \(n\beta\) times the curvature.
         nbeta: \(n\beta\); None is n / ln n.
         batch_size: examples a step; None is all.
         sampler: "sgld", or "rmsprop-sgld", whose steps are shorter where gradients are large; its estimate is biased
             as long as the scales move.
-        bracket: lower and upper bound of the coefficient, as `hessian_bracket` gives them.
+        bracket: lower and upper bound of the coefficient, as `GaussNewtonRank.bracket_at` gives them.
         examples: how many of the data at most, the first ones; None is all.
         seed: of batches and noise.
         device: where to run, on a copy; None is where the network is.
@@ -221,6 +236,9 @@ class _Run:
     burned: Array
     losses: Array
     heats: Array
+    distances: Array
+    virials: Array
+    others: Array
 
 
 def _run(posterior: LocalPosterior, options: ChainOptions, seed: int, progress: Progress) -> _Run:
@@ -233,16 +251,26 @@ def _run(posterior: LocalPosterior, options: ChainOptions, seed: int, progress: 
     burn_in = default_burn_in(options.localization, step_size, options.sampler)
     burn_in = burn_in if options.burn_in is None else options.burn_in
     thinning = max(1, math.ceil(burn_in / options.draws)) if options.thinning is None else options.thinning
-    burned, losses, heats = [], [], []
+    burned: list[Array] = []
+    drawn: list[Records] = []
     for number in range(options.chains):
         chain_seed = derived_seed(seed, _CHAIN, number)
         chain = Chain(posterior, sampler=options.sampler, step_size=step_size, seed=chain_seed)
         burned.append(chain.run(burn_in, every=max(1, min(thinning, burn_in))).losses)
-        records = chain.run(options.draws * thinning, every=thinning)
-        losses.append(records.losses)
-        heats.append(records.heats)
+        drawn.append(chain.run(options.draws * thinning, every=thinning, twice=True))
         progress(number + 1, options.chains, f"chain {number}")
-    return _Run(step_size, burn_in, thinning, trials, np.array(burned), np.array(losses), np.array(heats))
+    return _Run(
+        step_size=step_size,
+        burn_in=burn_in,
+        thinning=thinning,
+        trials=trials,
+        burned=np.array(burned),
+        losses=np.array([records.losses for records in drawn]),
+        heats=np.array([records.heats for records in drawn]),
+        distances=np.array([records.distances for records in drawn]),
+        virials=np.array([records.virials for records in drawn]),
+        others=np.array([records.others for records in drawn]),
+    )
 
 
 def _result(
@@ -251,8 +279,10 @@ def _result(
     """The estimate of the chains that stayed finite, and what is to be said of it."""
     excess = posterior.nbeta * (run.losses - posterior.initial_loss)
     each = excess.mean(axis=1)
-    kept = excess[np.isfinite(each)]
-    estimate = error = width = rhat = worth = moved = shift = step_error = math.nan
+    finite = np.isfinite(each)
+    kept = excess[finite]
+    estimate = error = width = rhat = worth = moved = shift = step_error = prior = prior_error = math.nan
+    away: list[str] = []
     if len(kept):
         estimate = float(kept.mean())
         error, rhat = diagnostics.standard_error(kept), diagnostics.split_rhat(kept)
@@ -260,7 +290,18 @@ def _result(
         width = diagnostics.half_width(error, len(kept), worth)
         third = kept.shape[1] // 3
         shift = float(kept[:, -third:].mean() - kept[:, :third].mean()) if third else 0.0
-        step_error = float(run.heats[np.isfinite(each)].mean())
+        step_error = float(run.heats[finite].mean())
+        distances = run.distances[finite]
+        if third and kept.std() > 0:
+            ends = float(distances[:, :third].mean()), float(distances[:, -third:].mean())
+            away = flags.wandering(*ends, diagnostics.drift(distances))
+        prior, prior_error = diagnostics.prior_sensitivity(
+            kept,
+            distances,
+            run.virials[finite],
+            posterior.nbeta * (run.others[finite] - posterior.initial_loss),
+            localization=posterior.localization,
+        )
     low, high = estimate - width, estimate + width
     share = abs(step_error / estimate) if estimate else 0.0
     return LearningCoefficient(
@@ -285,6 +326,9 @@ def _result(
         effective_draws=worth,
         drift=moved,
         step_error=step_error,
+        distances=run.distances,
+        prior_sensitivity=prior,
+        prior_sensitivity_error=prior_error,
         pilot=run.trials,
         bracket=bracket,
         flags=(
@@ -292,6 +336,8 @@ def _result(
             *flags.below_zero(estimate),
             *flags.unstable(rhat=rhat, worth=worth, moved=moved, shift=shift),
             *flags.step_too_long(share, options.accuracy),
+            *away,
+            *flags.held_by_prior(prior, prior_error),
             *flags.outside(estimate, low, high, bracket),
         ),
     )

@@ -11,10 +11,11 @@ from torch import nn
 
 from weightatlas.degeneracy import tables
 from weightatlas.degeneracy.counts import Counts, counts
-from weightatlas.degeneracy.hessian_bracket import hessian_bracket
-from weightatlas.degeneracy.jacobian import TOLERANCE
-from weightatlas.degeneracy.learning_coefficient import LearningCoefficient, learning_coefficient
+from weightatlas.degeneracy.gauss_newton import gauss_newton_rank
+from weightatlas.degeneracy.jacobian import LIMIT, TOLERANCE
+from weightatlas.degeneracy.learning_coefficient import LOCALIZATION, LearningCoefficient, learning_coefficient
 from weightatlas.degeneracy.modules import RESOLUTION
+from weightatlas.degeneracy.sampling.posterior import default_nbeta
 from weightatlas.degeneracy.structure import Formula, Structure, StructureMeasurement, Target
 from weightatlas.degeneracy.structure_points import structure_points
 from weightatlas.errors import NotFiniteError, SourceError
@@ -98,7 +99,7 @@ class Degeneracy(Result):
     def chart(self) -> alt.Chart | alt.LayerChart | alt.HConcatChart | alt.VConcatChart | alt.FacetChart:
         """Free directions by layer; the graph of interactions where nothing was counted."""
         from weightatlas.degeneracy.drawing.counts_chart import counts_chart
-        from weightatlas.degeneracy.graph_chart import graph_chart
+        from weightatlas.degeneracy.drawing.graph_chart import graph_chart
 
         if self.counts is None and self.structure is not None:
             return graph_chart(self.structure.interactions, self.structure.modules)
@@ -129,6 +130,7 @@ def survey(
     nulls: int = 99,
     chains: int = 4,
     draws: int = 200,
+    localization: float = LOCALIZATION,
     seed: int = 0,
     progress: Progress = silent,
 ) -> Degeneracy:
@@ -138,7 +140,8 @@ def survey(
     beside the exact number (`counts`). At named points from input to output the basis is found in which they interact
     least (`interaction_basis`), with the edges between its directions (`interactions`), how few of them keep the
     accuracy (`edge_ablation`), beside principal components, and the modules that they form (`modules`). On demand the
-    local learning coefficient is sampled (`learning_coefficient`).
+    local learning coefficient is sampled (`learning_coefficient`), beside the bracket that the curvature of the loss on
+    the same examples gives, where the estimate is bound by it (`gauss_newton_rank`).
 
     Args:
         source: an open checkpoint, a live model, or anything `open_checkpoint` takes.
@@ -147,7 +150,8 @@ def survey(
         parts: what is measured: "counts", "structure", "coefficient".
         examples: of the data that directions are counted on; None is all.
         tolerance: share of the largest singular value up to which another counts as 0.
-        exact: have the exact number of free directions; "auto": where that is cheap.
+        exact: have the exact number of free directions, and the bracket of the learning coefficient for 4,096 weights
+            at most; "auto": where that is cheap.
         at: points of the structure, in the order of the network: "path" is what goes into a module, "path:output" what
             comes out, "output" what the network gives. None takes what goes into fully connected layers.
         structure_examples: of the data that structure is measured on; None is all.
@@ -158,6 +162,7 @@ def survey(
         nulls: rewired graphs that the modularity is compared with.
         chains: of the sampler.
         draws: of each of them.
+        localization: precision of the prior that holds them near the network's weights.
         seed: of every random choice.
         progress: called as parts are done.
 
@@ -191,7 +196,13 @@ def survey(
         examples=structure_examples,
         seed=seed,
     )
-    sampling: dict[str, Any] = {"chains": chains, "draws": draws, "examples": structure_examples, "seed": seed}
+    sampling: dict[str, Any] = {
+        "chains": chains,
+        "draws": draws,
+        "localization": localization,
+        "examples": structure_examples,
+        "seed": seed,
+    }
     done: dict[Part, Any] = {}
     missing: dict[Part, str] = dict.fromkeys(PARTS, UNASKED)
     failures: list[SourceError | NotFiniteError] = []
@@ -205,8 +216,8 @@ def survey(
                 points = structure_points(network, data) if at is None else tuple(at)
                 done[part] = structured(network, data, points, told)
             else:
-                sampling["bracket"] = _bracket(done.get("counts"))
-                done[part] = learning_coefficient(network, data, progress=told, **sampling)
+                bracket = None if exact is False else _bracket(network, data, structure_examples, localization, seed)
+                done[part] = learning_coefficient(network, data, bracket=bracket, progress=told, **sampling)
         except (SourceError, NotFiniteError) as error:
             failures.append(error)
             missing[part] = error.problem if isinstance(error, SourceError) else str(error)
@@ -224,11 +235,20 @@ def survey(
     )
 
 
-def _bracket(found: Counts | None) -> tuple[float, float] | None:
-    """What the rank of the Jacobian says of the learning coefficient, where the data do not limit that rank."""
-    if found is None or found.rank is None or found.data_limited:
+def _bracket(
+    network: nn.Module, data: Data, examples: int | None, localization: float, seed: int
+) -> tuple[float, float] | None:
+    """What the curvature of the sampled loss says of its learning coefficient; None where it is not had or not bound.
+
+    Raises:
+        SourceError: the network and the data cannot be used together, or are too few for a temperature.
+        NotFiniteError: a derivative is not finite.
+    """
+    size = sum(tensor.numel() for tensor in network.parameters() if tensor.requires_grad)
+    if not 0 < size <= LIMIT:
         return None
-    return hessian_bracket(found.rank, found.parameters)
+    found = gauss_newton_rank(network, data, examples=examples, seed=seed)
+    return found.bracket_at(default_nbeta(found.examples), localization)
 
 
 class _Part:

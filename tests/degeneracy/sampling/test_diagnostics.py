@@ -11,6 +11,7 @@ from weightatlas.degeneracy.sampling.diagnostics import (
     drift,
     effective_draws,
     half_width,
+    prior_sensitivity,
     split_rhat,
     standard_error,
 )
@@ -99,3 +100,50 @@ def test_too_few_draws_have_no_diagnostics(draws: int) -> None:
     assert math.isnan(drift(traces))
     assert math.isnan(standard_error(traces))
     assert math.isnan(half_width(1.0, 1, math.nan))
+
+
+CURVATURES = np.array([30.0, 3.0, 0.3])
+
+
+def quadratic_draws(localization: float, free: int) -> tuple[Array, Array]:
+    """Energies and distances at exact draws around a minimum of three curvatures, 20 directions each, and free ones."""
+    stiff = np.concatenate([np.repeat(CURVATURES, 20), np.zeros(free)])
+    draws = np.random.default_rng(0).standard_normal((4, 500, len(stiff))) / np.sqrt(stiff + localization)
+    return (stiff * draws**2).sum(axis=2) / 2, (draws**2).sum(axis=2)
+
+
+@pytest.mark.parametrize("free", [0, 2000])
+@pytest.mark.parametrize("localization", [0.1, 3.0, 100.0])
+def test_the_sensitivity_to_the_prior_is_that_of_a_quadratic_in_closed_form(localization: float, free: int) -> None:
+    energies, distances = quadratic_draws(localization, free)
+    shares = CURVATURES / (CURVATURES + localization)
+    expected = float((shares * (1 - shares)).sum() / shares.sum())
+    options = (energies, distances, 2 * energies, energies)
+    found, error = prior_sensitivity(*options, localization=localization)
+    assert abs(found - expected) < 3 * error
+    assert error < 0.1
+
+
+def test_both_ways_to_the_sensitivity_agree_where_the_loss_is_not_quadratic() -> None:
+    """Of w^4, by exact draws on a grid: the way of distances alone, and that of virials (4 times the energy) alone."""
+    grid = np.linspace(-2, 2, 100_001)
+    generator = np.random.default_rng(0)
+    weights = np.exp(-10 * grid**4 - 5 * grid**2)
+    draws = generator.choice(grid, size=(4, 500, 50), p=weights / weights.sum())
+    energies, distances = 10 * (draws**4).sum(axis=2), (draws**2).sum(axis=2)
+    noise = 1e6 * generator.standard_normal(energies.shape)
+    by_distances = prior_sensitivity(energies, distances, noise, energies, localization=10.0)
+    by_virials = prior_sensitivity(energies, noise, 4 * energies, energies, localization=10.0)
+    assert abs(by_distances[0] - by_virials[0]) < 3 * np.hypot(by_distances[1], by_virials[1])
+    mean = (weights * grid**4).sum() / weights.sum()
+    nearby = np.exp(-10 * grid**4 - 5.005 * grid**2)
+    expected = (1 - (nearby * grid**4).sum() / nearby.sum() / mean) / 0.001
+    assert by_distances[0] == pytest.approx(expected, abs=3 * by_distances[1])
+
+
+def test_without_a_prior_or_a_loss_there_is_no_sensitivity() -> None:
+    draws = np.random.default_rng(0).standard_normal((4, 50)) ** 2
+    assert prior_sensitivity(draws, draws, draws, draws, localization=0.0) == (0.0, 0.0)
+    nothing = prior_sensitivity(0 * draws, draws, draws, draws, localization=1.0)
+    few = prior_sensitivity(draws[:, :3], draws[:, :3], draws[:, :3], draws[:, :3], localization=1.0)
+    assert np.isnan([*nothing, *few]).all()

@@ -38,10 +38,17 @@ class Records:
         losses: float64 (records,), the loss on all data, or an estimate of it without bias.
         heats: float64 (records,), \(\frac{\epsilon}{8}\, n\beta \nabla L_b \cdot G g\), g the gradient that the step
             went along: what its length adds to the estimate.
+        distances: float64 (records,), \(|w - w^*|^2\) where the loss is noted.
+        virials: float64 (records,), \(n\beta \nabla L_b \cdot (w - w^*)\) there.
+        others: float64 (records,), the loss there by a batch of its own, whose noise the virials do not share; NaN
+            where none was asked for.
     """
 
     losses: Array
     heats: Array
+    distances: Array
+    virials: Array
+    others: Array
 
 
 class Chain:
@@ -66,36 +73,48 @@ class Chain:
         device = next(iter(self._leaves.values())).device
         self._noise = torch.Generator(device).manual_seed(derived_seed(seed, 0))
         self._batches = torch.Generator().manual_seed(derived_seed(seed, 1))
+        self._others = torch.Generator().manual_seed(derived_seed(seed, 2))
 
-    def run(self, steps: int, *, every: int = 1) -> Records:
-        """Go on by some steps and note what is known before every so many-th of them; end where it is not finite."""
-        records = np.full((2, steps // every), np.nan)
+    def run(self, steps: int, *, every: int = 1, twice: bool = False) -> Records:
+        """Go on by some steps and note what is known before every so many-th of them; end where it is not finite.
+
+        Args:
+            steps: how many.
+            every: of them, something is noted.
+            twice: whether the loss is noted by a second batch too.
+        """
+        records = np.full((5, steps // every), np.nan)
         for step in range(1, steps + 1):
             batch = self._posterior.draw(self._batches)
             loss = self._posterior.gradient(self._leaves, batch)
             if step % every:
                 self._optimizer.step(noise_generator=self._noise)
                 continue
-            noted = self._posterior.centred(loss, batch), self._step()
+            other = self._posterior.loss_anew(self._leaves, loss, self._others) if twice else math.nan
+            noted = self._posterior.centred(loss, batch), *self._step()
             if not all(math.isfinite(figure) for figure in noted):
                 break
-            records[:, step // every - 1] = noted
+            records[:, step // every - 1] = *noted, other
         return Records(*records)
 
-    def _step(self) -> float:
-        """Take a step and say how much it heats the chain."""
+    def _step(self) -> tuple[float, float, float]:
+        """Take a step and say how much it heats the chain, and the distance and the virial where it began."""
         nbeta, localization = self._posterior.nbeta, self._posterior.localization
         products = []
+        distance = virial = 0.0
         for leaf, centre in zip(self._leaves.values(), self._posterior.mean_loss.parameters.values(), strict=True):
             slope = torch.zeros_like(leaf) if leaf.grad is None else leaf.grad * nbeta
-            products.append(torch.add(slope, leaf.detach() - centre, alpha=localization).mul_(slope))
+            away = leaf.detach() - centre
+            distance += float(away.square().sum())
+            virial += float((slope * away).sum())
+            products.append(torch.add(slope, away, alpha=localization).mul_(slope))
         self._optimizer.step(noise_generator=self._noise)
         total = 0.0
         for leaf, product in zip(self._leaves.values(), products, strict=True):
             mean_square = self._optimizer.state[leaf].get("square_avg")
             scaled = product if mean_square is None else product / (mean_square.sqrt() + FLOOR)
             total += float(scaled.sum())
-        return self._step_size / 8 * total
+        return self._step_size / 8 * total, distance, virial
 
 
 def largest_scale(sampler: Sampler) -> float:

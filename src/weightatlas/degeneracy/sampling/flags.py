@@ -22,6 +22,14 @@ LEAST_DRAWS: Final = 40.0
 """Effective draws, below which R-hat and standard errors are guesses themselves: ten for each of four chains."""
 ERROR_SLACK: Final = 1.5
 """How far beyond what was asked the error of the steps may be: trials measure it on one chain."""
+MOST_SENSITIVITY: Final = 0.1
+"""To the prior: with one curvature the estimate is so much below that without a prior, as far off as known coefficients
+are allowed to be."""
+SENSITIVITY_ERRORS: Final = 2.0
+"""Standard errors that this must be from 0 too: where it is 0, 5 in 100 runs reach that by chance."""
+
+MOST_WANDERING: Final = 1.1
+"""Of the mean squared distance from w* in the last third of the draws to that in the first."""
 
 
 def not_finite(chains: Array) -> list[str]:
@@ -66,6 +74,34 @@ def step_too_long(share: float, accuracy: float) -> list[str]:
     if not share > ERROR_SLACK * accuracy:
         return []
     return [f"about {share:.0%} of the estimate is an error of the steps, {accuracy:.0%} was asked: take smaller ones"]
+
+
+def held_by_prior(sensitivity: float, error: float) -> list[str]:
+    """An estimate that another precision of the prior would change.
+
+    Args:
+        sensitivity: to the prior, as `prior_sensitivity` gives it.
+        error: its standard error.
+    """
+    if not (abs(sensitivity) > MOST_SENSITIVITY and abs(sensitivity) > SENSITIVITY_ERRORS * error):
+        return []
+    way = "falls" if sensitivity > 0 else "rises"
+    rate = f"it {way} by {abs(sensitivity):.2f} ± {error:.2f} % for each % of the localization"
+    return [f"the estimate is held by the prior, {rate}: a weaker one would give another estimate"]
+
+
+def wandering(first: float, last: float, moved: float) -> list[str]:
+    """Chains that have not gone as far as the prior lets them, so that a longer run would sample other weights.
+
+    Args:
+        first: mean squared distance from w* in the first third of the draws.
+        last: in the last third.
+        moved: the drift of it, in standard errors.
+    """
+    if not (moved > MOST_DRIFT and last > MOST_WANDERING * first):
+        return []
+    way = f"squared distance {first:.3g} early, {last:.3g} late"
+    return [f"the chains still move away, {way}: leave out more steps, or hold them nearer by a larger localization"]
 
 
 def below_zero(estimate: float) -> list[str]:

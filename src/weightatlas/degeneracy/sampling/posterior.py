@@ -106,6 +106,13 @@ class LocalPosterior:
             return loss
         return loss - self._loss(self.mean_loss.parameters, batch) + self.initial_loss
 
+    def loss_anew(self, leaves: Mapping[str, torch.Tensor], loss: float, generator: torch.Generator) -> float:
+        """The loss at some weights as `centred` gives it, by another batch; `loss` itself where that is of all."""
+        if self.batch_size == self.examples:
+            return loss
+        batch = self.draw(generator)
+        return self.centred(self._loss(leaves, batch), batch)
+
     @torch.no_grad()
     def _loss(self, parameters: Mapping[str, torch.Tensor], batch: Sequence[Batch]) -> float:
         count = sum(len(inputs) for inputs, _ in batch)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from weightatlas.degeneracy.ablation import EdgeAblation, NodeAblation
     from weightatlas.degeneracy.counts import Counts
+    from weightatlas.degeneracy.gauss_newton import GaussNewtonRank
     from weightatlas.degeneracy.learning_coefficient import LearningCoefficient
     from weightatlas.degeneracy.structure import Structure
     from weightatlas.evaluation import Data
@@ -41,6 +42,10 @@ NULLS: Final = 39
 
 CHAINS, DRAWS, BURN_IN, THINNING = 2, 100, 500, 5
 """Of the sampler, at each checkpoint: a quarter of what it takes of its own accord. What is too short is flagged."""
+
+LOCALIZATION: Final = 100.0
+"""Precision of the sampler's prior, at which so few steps reach what they sample: a standard deviation of 0.1 for each
+weight, about the size of a trained one. Estimates that hang on it are flagged."""
 
 FLOOR: Final = 1e-17
 """Relative changes of outputs below this are none: their logarithm is that of this."""
@@ -112,7 +117,7 @@ MEASURES: Final = (
     Measure("llc_low", "from", "number", description="95 % interval of the learning coefficient, of sampling alone"),
     Measure("llc_high", "to", "number", description="likewise"),
     Measure("llc_flags", "flags", "text", description="what speaks against that estimate"),
-    Measure("bracket_low", "bracket from", "number", description="of the learning coefficient, from the rank"),
+    Measure("bracket_low", "bracket from", "number", description="of the learning coefficient, by the curvature"),
     Measure("bracket_high", "to", "number", description="likewise"),
     Measure("missing", "not measured", "text", description="what could not be measured, and why"),
 )
@@ -141,7 +146,6 @@ def measure(run: Run) -> Measurement:
     figures: dict[str, Figure] = {}
     arrays: Arrays = {}
     missing: list[str] = []
-    found = None
     try:
         found = _directions(model, data, network, configuration.seed)
     except UNMEASURED as error:
@@ -156,8 +160,13 @@ def measure(run: Run) -> Measurement:
     else:
         figures |= {} if structure is None else _structured(structure)
         arrays |= {} if structure is None else _edges(structure)
-    bracket = None if found is None else _bracket(found)
-    course = _course(run, name, data, network, bracket)
+    curved = None
+    try:
+        curved = _curved(model, data, network, configuration.seed)
+    except UNMEASURED as error:
+        missing.append(f"bracket: {_problem(error)}")
+    bracket = None if curved is None else curved.bracket
+    course = _course(run, name, data, network, curved)
     last = course[max(course)]
     figures |= {"llc": last.estimate, "llc_low": last.low, "llc_high": last.high, "llc_flags": "; ".join(last.flags)}
     figures |= {} if bracket is None else {"bracket_low": bracket[0], "bracket_high": bracket[1]}
@@ -197,13 +206,14 @@ def _structure(model: nn.Module, data: Data, network: Network, seed: int) -> Str
     return StructureMeasurement(examples=network.structured, nulls=NULLS, seed=seed)(model, data, network.points)
 
 
-def _bracket(found: Counts) -> tuple[float, float] | None:
-    """What the rank says of the learning coefficient, where the data do not limit that rank."""
-    from weightatlas.degeneracy.hessian_bracket import hessian_bracket
+def _curved(model: nn.Module, data: Data, network: Network, seed: int) -> GaussNewtonRank | None:
+    """In how many directions the loss that is sampled is curved; None where that would take too long."""
+    from weightatlas.degeneracy.gauss_newton import gauss_newton_rank
+    from weightatlas.degeneracy.jacobian import LIMIT
 
-    if found.rank is None or found.data_limited:
+    if sum(tensor.numel() for tensor in model.parameters() if tensor.requires_grad) > LIMIT:
         return None
-    return hessian_bracket(found.rank, found.parameters)
+    return gauss_newton_rank(model, data, examples=network.sampled, seed=seed)
 
 
 def course_steps(steps: tuple[int, ...], most: int) -> tuple[int, ...]:
@@ -220,11 +230,13 @@ def course_steps(steps: tuple[int, ...], most: int) -> tuple[int, ...]:
 
 
 def _course(
-    run: Run, name: str, data: Data, network: Network, bracket: tuple[float, float] | None
+    run: Run, name: str, data: Data, network: Network, curved: GaussNewtonRank | None
 ) -> dict[int, LearningCoefficient]:
-    """The learning coefficient over training, by the step; the bracket is that of the end."""
+    """The learning coefficient over training, by the step; the bracket is that of the end, where it binds."""
     from weightatlas.degeneracy.learning_coefficient import learning_coefficient
+    from weightatlas.degeneracy.sampling.posterior import default_nbeta
 
+    bracket = None if curved is None else curved.bracket_at(default_nbeta(curved.examples), LOCALIZATION)
     folder = RunFolder(run.folder)
     kept = tuple(step for step in _kept(folder) if step <= run.steps)
     found = {}
@@ -237,6 +249,7 @@ def _course(
             draws=DRAWS,
             burn_in=BURN_IN,
             thinning=THINNING,
+            localization=LOCALIZATION,
             batch_size=network.batch_size,
             examples=network.sampled,
             bracket=bracket if step == run.steps else None,
