@@ -181,6 +181,8 @@ def test_progress_never_goes_back() -> None:
     )
     assert told == sorted(told)
     assert told[-1] == 1
+    assert told.index(0.5) > 5  # counting is over at its end, not after its first pass over the data
+    assert len(set(told)) > 8
 
 
 def test_plates_have_keys_of_their_own_and_findings_lead_to_them() -> None:

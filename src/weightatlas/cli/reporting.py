@@ -59,11 +59,12 @@ def progress_bar(title: str, *, quiet: bool) -> Iterator[Progress]:
 
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=20),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TextColumn("[dim]left"),
+        TextColumn("[dim]passed,"),
         TimeRemainingColumn(),
+        TextColumn("[dim]left"),
         TextColumn("[dim]{task.fields[label]}", markup=True),
     )
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:

@@ -221,6 +221,7 @@ def survey(
         except (SourceError, NotFiniteError) as error:
             failures.append(error)
             missing[part] = error.problem if isinstance(error, SourceError) else str(error)
+        told.end()
     if not done:
         raise failures[0]
     return Degeneracy(
@@ -252,15 +253,31 @@ def _bracket(
 
 
 class _Part:
-    """Tells of the work on one part as of so many thousandths of all; it may begin anew, what is told never does."""
+    """Tells of the work on one part as of so many thousandths of all.
+
+    Counting goes over the data again and again, nobody knows how often: there each pass is half of what is left.
+    """
 
     def __init__(self, progress: Progress, part: Part, place: int, parts: int) -> None:
         self._progress, self._part, self._place, self._parts = progress, part, place, parts
-        self._highest = 0.0
+        self._of_a_pass = 0.5 if part == "counts" else 1.0
+        self._before = self._within = self._highest = 0.0
 
     def __call__(self, done: int, total: int, label: str) -> None:
-        self._highest = max(self._highest, done / total if total else 1.0)
-        label = f"{self._part}: {label}" if label else self._part
+        within = done / total if total else 1.0
+        if within < self._within:
+            self._before = self._highest
+        self._within = within
+        reached = self._before + (1 - self._before) * self._of_a_pass * within
+        self._highest = max(self._highest, reached)
+        self._tell(f"{self._part}: {label}" if label else self._part)
+
+    def end(self) -> None:
+        """Tell that the part is over, however it ended."""
+        self._highest = 1.0
+        self._tell(self._part)
+
+    def _tell(self, label: str) -> None:
         self._progress(round(1000 * (self._place + self._highest) / self._parts), 1000, label)
 
 
