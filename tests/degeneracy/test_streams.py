@@ -179,6 +179,47 @@ def test_a_value_times_itself_is_no_factor() -> None:
     assert directions_of(alive(Square()), torch.randn(6, 4, dtype=torch.float64))[0] == {}
 
 
+class Twofold(nn.Module):
+    """Two layers, each of which another one reads; in some ways these are one, or share what they add."""
+
+    def __init__(self, way: str) -> None:
+        super().__init__()
+        self.way = way
+        self.first, self.second = nn.Linear(6, 4), nn.Linear(6, 4)
+        self.left, self.right = nn.Linear(4, 3), nn.Linear(4, 3)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        first, second = self.first(inputs), torch.tanh(self.second(inputs))
+        if self.way == "one reader":
+            return self.left(first) + self.left(second)  # type: ignore[no-any-return]
+        if self.way == "one bias":
+            answer: torch.Tensor = self.left(first) + functional.linear(second, self.right.weight, self.left.bias)
+            return answer
+        if self.way == "bias as a factor":
+            return self.left(first) * self.left.bias + self.right(second)  # type: ignore[no-any-return]
+        if self.way == "held back":
+            return self.left(first.detach()) + self.right(second)  # type: ignore[no-any-return]
+        if self.way == "beside integers":
+            first = torch.cat([first[:, :2], torch.tensor([[2, 3]]).expand(len(first), 2)], 1)
+        return self.left(first) + self.right(second)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("way", "kinds"),
+    [
+        ("plain", {"linear": 16, "shift": 4 + 3}),  # of the first layer, and of the two readers' biases
+        ("one reader", {}),
+        ("one bias", {"linear": 16}),
+        ("bias as a factor", {"linear": 16}),
+        ("held back", {"shift": 3}),
+        ("beside integers", {"linear": 2 * 2, "shift": 3}),
+    ],
+)
+def test_constants_are_taken_back_only_by_what_takes_nothing_else(way: str, kinds: dict[str, int]) -> None:
+    model, inputs = alive(Twofold(way)), torch.randn(20, 6, dtype=torch.float64)
+    assert directions_of(model, inputs)[0] == kinds
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_networks_that_are_wired_in_every_way(name: str) -> None:
     model, inputs = made(name)

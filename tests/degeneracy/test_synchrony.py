@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.func import functional_call
 
 from tests.degeneracy.wired_networks import made
-from weightatlas.degeneracy.synchrony import Synchrony, synchrony
+from weightatlas.degeneracy.block_directions import block_directions
+from weightatlas.degeneracy.synchrony import Synchrony, synchrony, undecided_notes
 from weightatlas.errors import SourceError
 
 Batches = list[tuple[torch.Tensor, torch.Tensor]]
@@ -77,8 +79,41 @@ def test_dead_always_on_and_undecided_units() -> None:
     (found,) = synchrony(model, batches(inputs, 8))
     assert found.always_on.tolist() == [0, 2]
     assert found.dead.tolist() == [1, 3]
-    assert listed(found) == [[0, 2], [1, 3]]
-    assert found.undecided == 30
+    assert listed(found) == [[0, 2], [1], [3]]
+    assert (found.undecided, found.at_zero.tolist()) == (30, [3])
+
+
+@pytest.mark.parametrize("nonlinearity", [nn.ReLU(), nn.LeakyReLU()])
+def test_units_that_are_exactly_0_mix_only_with_those_that_are_0_there_too(nonlinearity: nn.Module) -> None:
+    weights = [[-1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 2.0, 0.0], [0.0, 0.0, 1.0]]
+    model = one_layer(weights, nonlinearity)
+    inputs = torch.rand(30, 3, dtype=torch.float64) + 0.1
+    inputs[:, 1:] *= -1
+    inputs[:9, 1:] = 0
+    inputs[9:12, 2] = 0
+    for size in (4, 30):
+        (found,) = synchrony(model, batches(inputs, size))
+        assert listed(found) == [[0], [1, 2], [3]]
+        assert (found.undecided, found.at_zero.tolist()) == (9 * 3 + 3, [1, 2, 3])
+    parameters = {name: one.detach() for name, one in model.named_parameters()}
+    before = model(inputs).detach()
+    for block, is_free in (([1, 2], True), ([0, 1], False)):
+        moved = []
+        for direction in block_directions(parameters, found.rectified, block, model):
+            for step in (1e-6, -1e-6):
+                changed = {name: one + step * direction.get(name, 0) for name, one in parameters.items()}
+                moved.append(float((functional_call(model, changed, (inputs,)) - before).abs().max()))
+        assert (max(moved) < 1e-11) is is_free
+
+
+def test_a_note_for_each_layer_with_inputs_of_exactly_0() -> None:
+    first = nn.Linear(3, 4)
+    model = nn.Sequential(first, nn.ReLU(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2)).double()
+    nn.init.zeros_(first.bias)
+    found = synchrony(model, batches(torch.zeros(5, 3, dtype=torch.float64), 2))
+    (note,) = undecided_notes(found)
+    assert note.startswith("0: 20 of the numbers that its relu is given are exactly 0")
+    assert undecided_notes(synchrony(model, batches(torch.rand(5, 3, dtype=torch.float64), 2))) == ()
 
 
 def test_leaky_units_that_are_never_positive_are_not_dead() -> None:
@@ -167,3 +202,12 @@ def test_progress_counts_batches() -> None:
     synchrony(model, batches(inputs, 1), progress=lambda done, total, _: told.append((done, total)))
     assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
     assert all(one < other for one, other in pairwise(told))
+
+
+def test_a_first_batch_of_one_example_tells_units_from_examples() -> None:
+    torch.manual_seed(0)
+    model, inputs = nn.Sequential(nn.Linear(6, 1), nn.ReLU(), nn.Linear(1, 2)), torch.randn(20, 6)
+    (found,) = synchrony(model, [(inputs[:1], torch.zeros(1)), (inputs[1:], torch.zeros(19))])
+    (wanted,) = synchrony(model, batches(inputs, 20))
+    assert (found.positions, found.directions) == (wanted.positions, wanted.directions) == (20, 1)
+    assert found.firing.tolist() == wanted.firing.tolist()

@@ -33,7 +33,11 @@ def head_pairs(model: nn.Module, example_inputs: Example) -> tuple[HeadPair, ...
 
     Biases of keys and values are the weights of a constant and move with the rest. They are free themselves where
     attention is torch's: the same number added to all keys' products with one query goes out in the softmax, and what
-    is added to all values goes into the bias behind (`HeadPair.shifts`).
+    is added to all values goes into the bias behind (`HeadPair.shifts`). That does not hold of keys that are queries of
+    another attention; nor of values where something is dropped, or a mask leaves a query without any key. A mask that
+    depends on the data may do so on others than these: then nothing is claimed.
+
+    Heads of values that several heads of queries share (grouped-query attention) are undone in what reads each of them.
 
     Where something stands between the layers and the products, rotary embeddings or norms of queries and keys, the
     pair is `skipped` with that as the reason, or not found at all. The network runs once, as for `rectified_layers`.

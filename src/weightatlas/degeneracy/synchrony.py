@@ -11,7 +11,7 @@ import torch
 
 from weightatlas.degeneracy.block_directions import movable_pairs
 from weightatlas.degeneracy.rectified import RectifiedLayer, rectified_layers
-from weightatlas.degeneracy.wiring.patterns import Patterns
+from weightatlas.degeneracy.wiring.patterns import Patterns, grouped
 from weightatlas.degeneracy.wiring.rectifiers import watching
 from weightatlas.errors import SourceError
 from weightatlas.evaluation.held_batches import HeldBatches
@@ -41,7 +41,8 @@ class Synchrony:
     Attributes:
         layer: the module.
         rectified: what is known of it.
-        blocks: int64 arrays of units, each unit in one, that fire on exactly the same points.
+        blocks: int64 arrays of units, each unit in one, whose inputs are above 0 on exactly the same points, and
+            exactly 0 on the same.
         near_blocks: the same for units of which any two differ on at most `tolerance` of the sampled points; empty
             where that is 0. Their directions are not free.
         tolerance: that share, 0 to 1.
@@ -53,6 +54,7 @@ class Synchrony:
         rescalings: how many of these are scalings of one unit, which are free whatever the data.
         positions: how many points.
         undecided: how many inputs are exactly 0, where the function has no derivative.
+        at_zero: int64, the units that have such inputs.
         skipped: why nothing was measured, or None.
     """
 
@@ -69,6 +71,7 @@ class Synchrony:
     rescalings: int
     positions: int
     undecided: int
+    at_zero: Integers
     skipped: str | None = None
 
     @property
@@ -97,6 +100,10 @@ def synchrony(
     Patterns are hashed as the data stream by (`wiring.patterns`), so that any amount of data takes the same memory;
     two units of given different patterns are held for equal with a probability of 2^-128. Within a tolerance units
     are compared on a sample of points, whose share is known to \(\sqrt{p (1 - p) / \text{sampled}}\).
+
+    Where an input is exactly 0 the function has two slopes, and a change of it is let through one way only: units of a
+    block are 0 on the same points, where any mixture of them is 0 too. Of other kinds of directions no more is known
+    than autograd's derivative there, which is that of a unit that is off (`undecided_notes`).
 
     Blocks say what is the case on these data: on one example there are at most two, the units that fire and those that
     do not. Units that never fire are a block too, whose directions dependent activations and gradients free as well.
@@ -139,23 +146,31 @@ def synchrony(
         for place, layer in enumerate(layers)
         if layer.skipped is None
     }
-    _measure(model, held, layers, kept, progress)
-    return tuple(_result(model, layer, kept.get(place), tolerance) for place, layer in enumerate(layers))
+    zeros = {place: Patterns(one.units, 0, np.random.default_rng([seed, place, 1])) for place, one in kept.items()}
+    _measure(model, held, _Listener(layers, kept, zeros), progress)
+    return tuple(
+        _result(model, layer, kept.get(place), zeros.get(place), tolerance) for place, layer in enumerate(layers)
+    )
+
+
+def undecided_notes(found: Iterable[Synchrony]) -> tuple[str, ...]:
+    """One sentence for each layer whose rectifier is given numbers that are exactly 0."""
+    return tuple(
+        f"{one.layer}: {one.undecided:,} of the numbers that its {one.rectified.function} is given are exactly 0, where"
+        " it has no derivative (a unit that is off is assumed): free directions of this layer, and of those before it,"
+        " may change the outputs one way"
+        for one in found
+        if one.undecided
+    )
 
 
 def _first(held: HeldBatches) -> torch.Tensor:
+    """Two examples of the data, or one twice: of a single one an axis of examples cannot be told from one of units."""
     inputs, _ = next(iter(held))
-    return inputs[:2]
+    return inputs[:2] if len(inputs) > 1 else torch.cat([inputs, inputs])
 
 
-def _measure(
-    model: nn.Module,
-    held: HeldBatches,
-    layers: Sequence[RectifiedLayer],
-    kept: Mapping[int, Patterns],
-    progress: Progress,
-) -> None:
-    listener = _Listener(layers, kept)
+def _measure(model: nn.Module, held: HeldBatches, listener: _Listener, progress: Progress) -> None:
     with in_mode(model, training=False), torch.no_grad():
         for done, (inputs, _) in enumerate(held, start=1):
             listener.told.clear()
@@ -168,10 +183,12 @@ def _measure(
 
 
 class _Listener:
-    """Hands the inputs of each nonlinearity to the patterns of its layer."""
+    """Hands the inputs of each nonlinearity to the patterns of its layer: where they are above 0, where exactly 0."""
 
-    def __init__(self, layers: Sequence[RectifiedLayer], kept: Mapping[int, Patterns]) -> None:
-        self._layers, self._kept = layers, kept
+    def __init__(
+        self, layers: Sequence[RectifiedLayer], kept: Mapping[int, Patterns], zeros: Mapping[int, Patterns]
+    ) -> None:
+        self._layers, self._kept, self._zeros = layers, kept, zeros
         self.owners = {number: place for place in kept for number in layers[place].numbers}
         self.told: set[int] = set()
 
@@ -182,19 +199,25 @@ class _Listener:
             return
         self.told.add(number)
         own = inputs.movedim(layer.unit_axis, 0).reshape(layer.units, -1)
-        patterns.zeros += int((own == 0).sum())
+        is_zero = own == 0
+        count = int(is_zero.sum())
+        patterns.zeros += count
+        if count:  # else there is nothing to add to the hashes
+            self._zeros[place].add(is_zero.cpu().numpy())
         patterns.is_finite &= bool(own.isfinite().all())
         patterns.add((own > 0).cpu().numpy())
 
 
-def _result(model: nn.Module, layer: RectifiedLayer, patterns: Patterns | None, tolerance: float) -> Synchrony:
+def _result(
+    model: nn.Module, layer: RectifiedLayer, patterns: Patterns | None, zeros: Patterns | None, tolerance: float
+) -> Synchrony:
     none = np.zeros(0, dtype=np.int64)
     skipped = layer.skipped
     if patterns is not None and not patterns.is_finite:
         skipped = "what goes into its nonlinearity is not finite on these data"
-    if patterns is None or skipped is not None:
-        return Synchrony(layer.layer, layer, (), (), tolerance, 0, np.zeros(0), none, none, 0, 0, 0, 0, skipped)
-    blocks = patterns.blocks()
+    if patterns is None or zeros is None or skipped is not None:
+        return Synchrony(layer.layer, layer, (), (), tolerance, 0, np.zeros(0), none, none, 0, 0, 0, 0, none, skipped)
+    blocks = _common(patterns.blocks(), zeros.blocks())
     parameters = dict(model.named_parameters())
     pairs = [pair for block in blocks for pair in movable_pairs(parameters, layer, block, model)]
     return Synchrony(
@@ -211,4 +234,14 @@ def _result(model: nn.Module, layer: RectifiedLayer, patterns: Patterns | None, 
         rescalings=sum(one == other for one, other in pairs),
         positions=patterns.points,
         undecided=patterns.zeros,
+        at_zero=np.flatnonzero(zeros.fired),
     )
+
+
+def _common(blocks: Sequence[Integers], others: Sequence[Integers]) -> tuple[Integers, ...]:
+    """The units that are together in both of two partitions."""
+    labels = np.zeros((2, sum(map(len, blocks))), dtype=np.int64)
+    for row, partition in zip(labels, (blocks, others), strict=True):
+        for number, units in enumerate(partition):
+            row[units] = number
+    return grouped(labels[0] * len(others) + labels[1])

@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import nn
+from torch.autograd import forward_ad
 from torch.func import functional_call, vjp, vmap
+from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from weightatlas.degeneracy.accumulating.following import batch_statistics
 from weightatlas.degeneracy.accumulating.passes import output_tensor
 from weightatlas.errors import NotFiniteError, SourceError
+from weightatlas.evaluation.copies import cast, in_precision
 from weightatlas.evaluation.seeding import seed_generators
 from weightatlas.wording import printable
 
@@ -24,6 +28,12 @@ if TYPE_CHECKING:
     from weightatlas.evaluation.batches import Batch
 
 Parameters = Mapping[str, torch.Tensor]
+
+FEW: Final = 16
+"""Examples that windows are laid out for at a time, on a CPU: with more, their memory is taken anew in every layer."""
+
+SAME: Final = 1e-6
+"""Share by which derivatives forwards may differ from those backwards, if they are to be used."""
 
 _DATA: Final = "the data"
 _NETWORK: Final = "the network"
@@ -38,6 +48,18 @@ class CastBatches:
     def __iter__(self) -> Iterator[Batch]:
         """Start a pass."""
         return ((self._network.cast(inputs), targets) for inputs, targets in self._data)
+
+
+class _WholeEmbedding(nn.Embedding):
+    """An embedding whose derivative is that of what it gives.
+
+    Torch leaves the row of `padding_idx` out of the gradient, and scales the others by how often they are looked up,
+    where it is told to; what a network gives depends on that row as on any other.
+    """
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - torch's name
+        """Look rows up."""
+        return functional.embedding(input, self.weight, max_norm=self.max_norm, norm_type=self.norm_type)
 
 
 class ParameterMap:
@@ -78,13 +100,17 @@ class ParameterMap:
 
         Raises:
             ValueError: no parameter requires a gradient.
+            SourceError: one that does is complex, or a batch norm has no running statistics.
         """
         self.dtype = torch.float64 if dtype is None else dtype
         own = next((tensor.device for tensor in model.parameters()), torch.device("cpu"))
         self.device = own if device is None else torch.device(device)
-        self.model = copy.deepcopy(model).to(self.device, self.dtype)
+        _check(model)
+        self.model = cast(copy.deepcopy(model), dtype=self.dtype, device=self.device)
         for module in self.model.modules():
             module.training = False
+            if type(module) is nn.Embedding:
+                module.__class__ = _WholeEmbedding
         self.parameters: dict[str, torch.Tensor] = {
             name: tensor.detach() for name, tensor in self.model.named_parameters() if tensor.requires_grad
         }
@@ -94,7 +120,9 @@ class ParameterMap:
         }
         self._seed = seed
         windows = any(isinstance(module, nn.modules.conv._ConvNd) for module in self.model.modules())  # noqa: SLF001 - torch names no other base
-        self._vectorised = not (windows and self.device.type == "cpu")  # each example's own filters take far longer so
+        self._is_slow = windows and self.device.type == "cpu"
+        self._vectorised = not self._is_slow  # each example's own filters take far longer so
+        self._forwards: bool | None = None  # whether derivatives forwards can be had; None until it is tried
         if not self.parameters:
             message = "the network has no parameter that requires a gradient"
             raise ValueError(message)
@@ -145,22 +173,59 @@ class ParameterMap:
     def along(self, inputs: torch.Tensor, directions: Sequence[Parameters]) -> torch.Tensor:
         """The derivatives of the outputs along some directions, J v, (directions, examples, d_out).
 
-        A name that is absent stays as it is. They are derivatives backwards of one backwards: every operator has that,
-        where some lack derivatives forwards.
+        A name that is absent stays as it is. They are derivatives forwards where every operator has them and they agree
+        with derivatives backwards of one backwards, on the first example; else these, which every operator has.
         """
+        parts = torch.split(inputs, FEW) if self._is_slow else (inputs,)
         with self.ready(), torch.enable_grad():
-            leaves = {name: tensor.clone().requires_grad_() for name, tensor in self.parameters.items()}
-            output = self.outputs(inputs, leaves)
-            weights = torch.zeros_like(output, requires_grad=True)
-            found = torch.autograd.grad(
-                output, tuple(leaves.values()), weights, create_graph=True, allow_unused=True, retain_graph=True
-            )
-            gradients = {
-                name: gradient
-                for name, gradient in zip(leaves, found, strict=True)
-                if gradient is not None and gradient.requires_grad
+            return torch.cat([self._along_directions(part, directions) for part in parts], dim=1)
+
+    def _along_directions(self, inputs: torch.Tensor, directions: Sequence[Parameters]) -> torch.Tensor:
+        if self._forwards is None:
+            self._forwards = self._agrees(inputs[:1])
+        if self._forwards:
+            return torch.stack([self._forward(inputs, direction) for direction in directions])
+        leaves = {name: tensor.clone().requires_grad_() for name, tensor in self.parameters.items()}
+        output = self.outputs(inputs, leaves)
+        weights = torch.zeros_like(output, requires_grad=True)
+        found = torch.autograd.grad(
+            output, tuple(leaves.values()), weights, create_graph=True, allow_unused=True, retain_graph=True
+        )
+        gradients = {
+            name: gradient
+            for name, gradient in zip(leaves, found, strict=True)
+            if gradient is not None and gradient.requires_grad
+        }
+        return torch.stack([self._along(direction, gradients, weights) for direction in directions])
+
+    def _agrees(self, inputs: torch.Tensor) -> bool:
+        """Whether derivatives forwards are those backwards: networks may hold gradients back, or write their own."""
+        generator = torch.Generator().manual_seed(self._seed)
+        drawn = torch.randn(self.size, generator=generator, dtype=torch.float64).to(self.device, self.dtype)
+        direction = self.named(drawn)
+        try:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "`torch.jit.script` is", DeprecationWarning)  # torch's own use of it
+                forwards = self._forward(inputs, direction)
+        except (RuntimeError, NotImplementedError) as error:
+            if isinstance(error, torch.OutOfMemoryError):
+                raise
+            return False
+        self._forwards = False
+        backwards = self._along_directions(inputs, [direction])[0]
+        return bool((forwards - backwards).norm() <= SAME * backwards.norm())
+
+    def _forward(self, inputs: torch.Tensor, direction: Parameters) -> torch.Tensor:
+        """J v by one run with dual numbers."""
+        dual: Any = forward_ad  # torch gives its functions no types
+        with dual.dual_level():
+            parameters = {
+                name: dual.make_dual(tensor, direction[name].to(tensor)) if name in direction else tensor
+                for name, tensor in self.parameters.items()
             }
-            return torch.stack([self._along(direction, gradients, weights) for direction in directions])
+            output, along = dual.unpack_dual(self._run(self.cast(inputs), parameters))
+        found: torch.Tensor = torch.zeros_like(output) if along is None else along.detach()
+        return found
 
     def _along(self, direction: Parameters, gradients: Parameters, weights: torch.Tensor) -> torch.Tensor:
         """One of them, from gradients that depend on the outputs' weights linearly."""
@@ -235,7 +300,7 @@ class ParameterMap:
 
     def _run(self, inputs: torch.Tensor, parameters: Parameters) -> torch.Tensor:
         buffers = {name: buffer.detach().clone() for name, buffer in self.model.named_buffers()}
-        output = functional_call(self.model, {**buffers, **self._rest, **parameters}, (inputs,))
+        output = functional_call(self.model, {**buffers, **self._rest, **parameters}, (inputs.clone(),))
         return self._flat(output, len(inputs))
 
     def cast_batches(self, data: Iterable[Batch]) -> CastBatches:
@@ -243,8 +308,8 @@ class ParameterMap:
         return CastBatches(self, data)
 
     def cast(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Inputs as the copy takes them: of its type, if they are of a floating one, on its device."""
-        return inputs.to(self.device, self.dtype) if inputs.is_floating_point() else inputs.to(self.device)
+        """Inputs as the copy takes them: of its type or the complex one of it, on its device; whole numbers stay."""
+        return in_precision(inputs.to(self.device), self.dtype)
 
     def _flat(self, output: Any, examples: int) -> torch.Tensor:  # noqa: ANN401 - what a network gives
         found = output_tensor(output)
@@ -252,3 +317,15 @@ class ParameterMap:
             problem = f"the network gives {list(found.shape)} for {examples} inputs"
             raise SourceError(_NETWORK, problem, "give one whose outputs have an axis of examples")
         return found.reshape(examples, -1)
+
+
+def _check(model: nn.Module) -> None:
+    """Refuse networks whose outputs are no function of an example and of real parameters."""
+    name = next((one for one, each in model.named_parameters() if each.requires_grad and each.is_complex()), None)
+    if name is not None:
+        problem = f"its parameter {name} is complex, and directions of real parameters are what is counted"
+        remedy = "hold it as real and imaginary parts (torch.view_as_complex joins them), or freeze it"
+        raise SourceError(type(model).__name__, problem, remedy)
+    for path, module in model.named_modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None:  # noqa: SLF001 - torch names no other base
+            raise batch_statistics(type(model).__name__, path)

@@ -77,7 +77,8 @@ class Constants:
                 return False
             readers[end.reader] = None
         for reader in readers:
-            if any(key not in end.constants for end in self._readings[reader]):
+            is_spoilt = reader in self._moving.found.wiring.slots.spoilt
+            if is_spoilt or any(key not in end.constants for end in self._readings[reader]):
                 return False
             if not self._cancelled(changes, reader, self._read(reader, shift), passed):
                 return False

@@ -89,6 +89,8 @@ def moved(call: Call, given: Sequence[torch.Tensor], flows: Mapping[int, Flow | 
         given: its arguments of numbers.
         flows: what is known of each, by its identity.
     """
+    if any(isinstance(one, torch.dtype) for one in (*call.arguments, *call.named.values())):
+        return None  # the bytes of other numbers
     offsets, start = {}, 0
     for key, flow in flows.items():
         offsets[key] = start
@@ -123,6 +125,8 @@ def _again(call: Call, own: Mapping[int, torch.Tensor]) -> list[torch.Tensor]:
     try:
         return tensors_in(call.function(*arguments, **named))
     except RuntimeError:  # a view of what is broadcast
+        if all(one.is_contiguous() for one in own.values()):
+            raise
         return _again(call, {key: one.contiguous() for key, one in own.items()})
 
 

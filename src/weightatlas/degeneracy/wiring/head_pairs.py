@@ -85,7 +85,7 @@ class HeadPair:
 
 def packed_heads(walk: Walk, call: Call) -> Iterator[HeadPair]:
     """The heads of torch's own attention module."""
-    known = packed_attention(call, walk.run)
+    known = packed_attention(call, walk.run, walk.varying)
     names = Counter({*known.weights, known.output} | {one for one in (known.bias, known.output_bias) if one})
     used = None if known.reason else uses_of(walk, names)
     skipped = known.reason or (None if used is None else f"{used} is used elsewhere too")
@@ -101,7 +101,7 @@ def packed_heads(walk: Walk, call: Call) -> Iterator[HeadPair]:
         free = known.width if known.bias is not None and known.is_softmax and skipped is None else 0
         yield HeadPair("query-key", known.path, head, keys, (queries,), shifts=free, skipped=skipped)
         biases = () if known.output_bias is None else (known.output_bias,)
-        free = free if biases else 0
+        free = free if biases and known.is_mean else 0
         yield HeadPair("value-output", known.path, head, values, (), (reader,), biases, free, skipped)
 
 
@@ -128,7 +128,8 @@ def query_key_heads(walk: Walk, layer: Layer) -> Iterator[HeadPair]:
         first = _rows(layer, own)
         layers = [layer, *(walk.layers[weight] for weight, _ in met_queries)]
         skipped = _unfit(walk, layers) or _shared(layers, [first, *queries], is_meeting=True)
-        free = len(own) if softmax and layer.bias is not None and skipped is None else 0
+        asks = any(met.is_first and set(own) & set(met.units.flatten().tolist()) for met in layer.contractions)
+        free = len(own) if softmax and not asks and layer.bias is not None and skipped is None else 0
         yield HeadPair("query-key", path, number, first, tuple(queries), shifts=free, skipped=skipped)
 
 
@@ -148,6 +149,8 @@ def reading_heads(walk: Walk, layer: Layer) -> Iterator[HeadPair]:
     biases = {str(one.product.weight): one.bias for one in readings}
     names = tuple(str(biases[one.weight]) for one in consumers if biases[one.weight] is not None)
     direct = all(one.is_direct and one.product.is_matrix for one in readings) and len(names) == len(consumers)
+    direct = direct and len(set(names)) == len(names)
+    direct = direct and uses_of(walk, Counter(one.bias for one in readings if one.bias is not None)) is None
     skipped = _unfit(walk, [layer]) or _read_elsewhere(walk, layer, readings)
     for number, label in enumerate(dict.fromkeys(labels[read[read >= 0]].tolist())):
         first = _rows(layer, tuple(np.flatnonzero(labels == label).tolist()))

@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from weightatlas.degeneracy.wiring.masks import attends_somewhere, both_attended
+
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from weightatlas.degeneracy.wiring.calls import Call, Run
 
 _SEPARATE: Final = ("q_proj_weight", "k_proj_weight", "v_proj_weight")
@@ -25,6 +29,7 @@ class PackedAttention:
         output: name of the weight that reads what attention gives.
         output_bias: of its bias, if there is one.
         is_softmax: whether the softmax is over the keys alone.
+        is_mean: whether its factors add up to 1 for every query.
         reason: why nothing is claimed of it, or None.
     """
 
@@ -37,11 +42,18 @@ class PackedAttention:
     output: str
     output_bias: str | None
     is_softmax: bool
+    is_mean: bool
     reason: str | None
 
 
-def packed_attention(call: Call, run: Run) -> PackedAttention:
-    """Read a call of torch's function of attention."""
+def packed_attention(call: Call, run: Run, varying: Container[int] = frozenset()) -> PackedAttention:
+    """Read a call of torch's function of attention.
+
+    Args:
+        call: the call.
+        run: of the network.
+        varying: values that depend on the data: what a mask that is one of them masks elsewhere is not known.
+    """
     heads = int(call.argument(4, "num_heads"))
     embedding = int(call.argument(3, "embed_dim_to_check"))
     separate = bool(call.named.get("use_separate_proj_weight", False))
@@ -68,5 +80,14 @@ def packed_attention(call: Call, run: Run) -> PackedAttention:
         output=str(output),
         output_bias=output_bias,
         is_softmax=not call.argument(9, "add_zero_attn", default=False),
+        is_mean=_is_mean(call, varying),
         reason=reason,
     )
+
+
+def _is_mean(call: Call, varying: Container[int]) -> bool:
+    """Whether nothing is dropped, and every query attends to some key, whatever the data."""
+    padding, mask = call.argument(14, "key_padding_mask"), call.argument(16, "attn_mask")
+    is_dropped = call.argument(10, "dropout_p", 0.0) > 0 and call.argument(13, "training", default=True)
+    depends = any(value in varying for one, value in call.taken if one is padding or one is mask)
+    return not is_dropped and not depends and attends_somewhere(both_attended(mask, padding))

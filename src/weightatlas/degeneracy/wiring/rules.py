@@ -20,14 +20,17 @@ if TYPE_CHECKING:
     Results = list[tuple[int, Units]]
     Rule = Callable[[Call, torch.Tensor, Units], Results | str]
 
-SAME: Final = KEPT - {"requires_grad"}
-"""Functions that give in evaluation what they are given."""
+SAME: Final = KEPT - {"detach", "requires_grad"}
+"""Functions that give in evaluation what they are given, with its derivative."""
 
 MOVING: Final = (MOVED | RESHAPED) | {
     *("adjoint", "broadcast_to", "cat", "concat", "concatenate", "flip", "gather", "hstack", "index", "movedim"),
     *("moveaxis", "ravel", "repeat", "repeat_interleave", "roll", "stack", "t", "tile", "vstack"),
 }
 """Functions that move numbers, or put several tensors beside each other."""
+
+_JOINING: Final = frozenset({"cat", "concat", "concatenate", "hstack", "stack", "vstack"})
+"""Those of them that are given no indices: their integers are numbers too."""
 
 AVERAGING: Final = frozenset(
     {*(f"{kind}avg_pool{axes}d" for kind in ("", "adaptive_") for axes in (1, 2, 3)), "interpolate", "upsample"}
@@ -72,8 +75,16 @@ def refusal(call: Call) -> str:
     return f"what it gives goes into {wording(call)}"
 
 
+def moved_by(call: Call) -> list[torch.Tensor]:
+    """Those arguments of a function that moves numbers whose numbers it moves: not its indices."""
+    given = tensors_in((call.arguments, dict(call.named)))
+    return [one for one in given if one.is_floating_point() or one.is_complex() or call.name in _JOINING]
+
+
 def passed(call: Call, tensor: torch.Tensor, units: Units) -> Results | str:
     """The units in what a function gives, or a sentence that says why they are lost."""
+    if not all(one.is_floating_point() for one, _ in call.made):
+        return refusal(call)  # rounded, or read as what it is not
     if call.name in SAME:
         is_random = "dropout" in call.name and call.argument(2, "training", call.named.get("train", True))
         return refusal(call) if is_random else [(value, units) for _, value in call.made]
@@ -85,19 +96,21 @@ def passed(call: Call, tensor: torch.Tensor, units: Units) -> Results | str:
 
 def _moved(call: Call, tensor: torch.Tensor, units: Units) -> Results | str:
     """Call the function once more, on the units' numbers."""
+    numbers = {id(one) for one in moved_by(call)}
 
     def again(own: torch.Tensor) -> torch.Tensor:
         def given(value: Any) -> Any:  # noqa: ANN401 - whatever the function was given
             if value is tensor:
                 return own
-            is_number = isinstance(value, torch.Tensor) and value.is_floating_point()
-            return torch.full(value.shape, OTHER, dtype=own.dtype) if is_number else value
+            return torch.full(value.shape, OTHER, dtype=own.dtype) if id(value) in numbers else value
 
         arguments, named = torch.utils._pytree.tree_map(  # noqa: SLF001 - torch names no other
             given, (call.arguments, dict(call.named))
         )
         return call.function(*arguments, **named)  # type: ignore[no-any-return]
 
+    if any(isinstance(one, torch.dtype) for one in (*call.arguments, *call.named.values())):
+        return refusal(call)  # the bytes of other numbers
     try:
         unit, place = (tensors_in(again(one)) for one in (units.unit, units.place))
     except RuntimeError:  # a view of what is broadcast

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 from torch.nn import functional
 
-from weightatlas.degeneracy.wiring.calls import tensors_in
 from weightatlas.degeneracy.wiring.flows import (
     End,
     Flow,
@@ -23,7 +22,17 @@ from weightatlas.degeneracy.wiring.flows import (
 )
 from weightatlas.degeneracy.wiring.packed_attention import packed_attention
 from weightatlas.degeneracy.wiring.products import product_of
-from weightatlas.degeneracy.wiring.rules import AVERAGING, MAXIMA, MOVING, REDUCING, SAME, SCALING, passed, refusal
+from weightatlas.degeneracy.wiring.rules import (
+    AVERAGING,
+    MAXIMA,
+    MOVING,
+    REDUCING,
+    SAME,
+    SCALING,
+    moved_by,
+    passed,
+    refusal,
+)
 from weightatlas.degeneracy.wiring.slots import ABSENT, Part, Slots, compacted
 from weightatlas.degeneracy.wiring.units import along_axis, whole_units
 
@@ -78,6 +87,7 @@ class Streaming:
     lines: dict[str, tuple[torch.Tensor, int]] = field(default_factory=dict)
     _flows: dict[int, Flow] = field(default_factory=dict)
     _used: set[str] = field(default_factory=set)
+    _biases: dict[str, str] = field(default_factory=dict)
 
     def follow(self) -> Streaming:
         """Go through the calls in order."""
@@ -187,6 +197,8 @@ class Streaming:
             (part,) = self.slots.use(own, "bias", [("gives", None, gives.count)])
             self._used.add(own)
             self.slots.join(part.slots, gives.slots, _FOREIGN)
+            if self._biases.setdefault(own, gives.name) != gives.name:
+                self.slots.spoilt.setdefault(own, _ELSEWHERE.format(own))
         if own is not None and self.sources.get(gives.name, Source(gives, own)).bias != own:
             self.slots.spoilt.setdefault(gives.name, _ELSEWHERE.format(gives.name))
         self.sources.setdefault(gives.name, Source(gives, own))
@@ -196,6 +208,7 @@ class Streaming:
         flow = self._given(given)
         if flow is None:
             self.slots.pin(reads.slots, _UNMADE.format(reads.name))
+            self.ends.append(End(call.number, reads.name, {}, is_direct))
             return
         self.slots.join(flow.slots.movedim(axis, -1), reads.slots, _UNMADE.format(reads.name))
         columns = flow.units.columns(axis) if flow.units.mixes else None
@@ -378,6 +391,7 @@ class Streaming:
         given = self._given(self._flow(call, tensor))
         if given is None:
             self.slots.pin(reads.slots, _UNMADE.format(name))
+            self.ends.append(End(call.number, name, {}, is_direct=True))
             axis = flow.units.axis
             units = spread(flow.units, output.shape)
             if axis is not None:
@@ -390,7 +404,7 @@ class Streaming:
 
     def _moved(self, call: Call) -> None:
         """Numbers are moved, or put beside others."""
-        given = [one for one in tensors_in((call.arguments, dict(call.named))) if one.is_floating_point()]
+        given = moved_by(call)
         flows = {id(one): self._flow(call, one) for one in given}
         if not any(flow is not None for flow in flows.values()):
             return

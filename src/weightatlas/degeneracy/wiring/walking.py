@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional
 
 from weightatlas.degeneracy.wiring.endings import Contraction, Layer, Norm, Reading, Rectified
+from weightatlas.degeneracy.wiring.masks import attended, attends_somewhere
 from weightatlas.degeneracy.wiring.products import Product, product_of
 from weightatlas.degeneracy.wiring.rectifiers import LINEAR_ON_EACH_SIDE
 from weightatlas.degeneracy.wiring.rules import MOVING, SAME, passed, refusal, wording
@@ -54,6 +55,7 @@ class Walk:
         attentions: the calls of packed attention.
         unmet: for each of torch's attentions whose queries or keys no layer makes, its module and what does.
         uses: how often each parameter is an argument.
+        varying: the values that depend on what the network is given, and not only on its shape.
     """
 
     run: Run
@@ -62,13 +64,16 @@ class Walk:
     attentions: list[Call] = field(default_factory=list)
     unmet: list[tuple[str, str]] = field(default_factory=list)
     uses: Counter[str] = field(default_factory=Counter)
+    varying: set[int] = field(default_factory=set)
     _values: dict[int, dict[Key, Units]] = field(default_factory=dict)
     _makers: dict[int, str] = field(default_factory=dict)
 
     def follow(self) -> Walk:
         """Go through the calls in order."""
         last = {value: call.number for call in self.run.calls for _, value in call.taken}
+        fixed = set(self.run.names)
         for call in self.run.calls:
+            self._vary(call, fixed)
             self.uses.update({self.run.names[value] for _, value in call.taken if value in self.run.names})
             self._called(call)
             self._name(call)
@@ -79,6 +84,15 @@ class Walk:
             for weight, stage in self._values.get(value, {}):
                 self.layers[weight].lost[stage].append("what it gives is an output of the network")
         return self
+
+    def _vary(self, call: Call, fixed: set[int]) -> None:
+        """Note whether what a call makes depends on the data: what nothing made is given to the network."""
+        made = {value for _, value in call.made}
+        read = () if call.name in _SHAPED else call.taken[:1] if call.name in _LIKE else call.taken
+        if all(value in fixed for _, value in read):
+            fixed |= made
+        else:
+            self.varying |= {value for _, value in read if value not in fixed} | (made - fixed)
 
     def _called(self, call: Call) -> None:
         if call.name == "multi_head_attention_forward":
@@ -196,13 +210,20 @@ class Walk:
                 maker = next((self._makers.get(value) for one, value in call.taken if one is tensor), None)
                 self.unmet.append((call.path, f"its {word} come from {maker or 'no layer'}"))
                 break
-        self._meet(call, queries, keys, is_softmax=True)
-        self._average(call, values, first=False, summed="means")
+        repeats = queries.shape[-3] // keys.shape[-3] if call.named.get("enable_gqa", False) else 1
+        mask, dropout = call.argument(3, "attn_mask"), call.argument(4, "dropout_p", 0.0)
+        is_fixed = all(value not in self.varying for one, value in call.taken if one is mask)
+        is_mean = is_fixed and dropout == 0 and attends_somewhere(None if mask is None else attended(mask))
+        self._meet(call, queries, keys, is_softmax=True, repeats=repeats)
+        self._average(call, values, first=False, summed="means" if is_mean else "any", repeats=repeats)
 
     def _contracted(self, call: Call, first: Any, second: Any) -> None:  # noqa: ANN401 - a tensor of the network's
         """A product of two values: of queries and keys, or an average over places."""
         kept = [bool(self._states(call, one)) for one in (first, second)]
-        if all(kept):
+        if min(first.ndim, second.ndim) == 1:
+            for weight, stage in (*self._states(call, first), *self._states(call, second)):
+                self.layers[weight].lost[stage].append(refusal(call))
+        elif all(kept):
             self._meet(call, first, second, is_softmax=False)
         elif kept[1]:
             self._average(call, second, first=False, summed="any")
@@ -213,25 +234,29 @@ class Walk:
         value = next((number for one, number in call.taken if one is tensor), None)
         return self._values.get(value, {}) if value is not None else {}
 
-    def _meet(self, call: Call, first: torch.Tensor, second: torch.Tensor, *, is_softmax: bool) -> None:
+    def _meet(
+        self, call: Call, first: torch.Tensor, second: torch.Tensor, *, is_softmax: bool, repeats: int = 1
+    ) -> None:
         """Units of queries, along their last axis, are summed with those of keys.
 
-        Torch's attention has the keys' along the last axis too, a product along the one before.
+        Torch's attention has the keys' along the last axis too, a product along the one before; and it may take each
+        head of keys for several heads of queries.
         """
         left, right = self._states(call, first), self._states(call, second)
         if len(left) == len(right) == 1:
             (one, units), (other, others) = *left.items(), *right.items()
-            pairs = _pairs(units.unit, others.unit.transpose(-2, -1) if is_softmax else others.unit)
+            theirs = _repeated(others.unit, repeats)
+            pairs = _pairs(units.unit, theirs.transpose(-2, -1) if is_softmax else theirs)
             if pairs is not None and one[1] == other[1] == "before" and units.mixes and others.mixes:
                 for weight, its, is_first in ((one[0], other[0], True), (other[0], one[0], False)):
-                    own, theirs = pairs if is_first else pairs[::-1]
-                    met = Contraction(its, is_first, own, theirs, call.path, is_softmax and others.is_direct)
+                    both = pairs if is_first else pairs[::-1]
+                    met = Contraction(its, is_first, *both, call.path, is_softmax and others.is_direct)
                     self.layers[weight].contractions.append(met)
                 return
         for weight, stage in (*left, *right):
             self.layers[weight].lost[stage].append(refusal(call))
 
-    def _average(self, call: Call, tensor: torch.Tensor, *, first: bool, summed: Summed) -> None:
+    def _average(self, call: Call, tensor: torch.Tensor, *, first: bool, summed: Summed, repeats: int = 1) -> None:
         """Sums over an axis of places, with factors that do not depend on these units."""
         output, value = call.made[0]
         over, kept = (-1, -2) if first else (-2, -1)
@@ -239,13 +264,21 @@ class Walk:
             if tensor.ndim < 2 or bool((units.unit != units.unit.narrow(over, 0, 1)).any()):
                 self.layers[key[0]].lost[key[1]].append(refusal(call))
                 continue
-            line = units.unit.narrow(over, 0, 1)
+            line = _repeated(units.unit.narrow(over, 0, 1), repeats)
             shape = list(line.shape)
             shape[over] = output.shape[over]
             is_direct = units.is_direct and summed == "means"
             moved = placed(line.expand(shape), output.shape, (kept % output.ndim,), mixes=units.mixes)
             self._keep(call, value, key, replace(moved, summed=summed, is_direct=is_direct))
 
+
+_SHAPED: Final = frozenset(
+    {"empty_like", "full_like", "ones_like", "zeros_like", "new_empty", "new_full", "new_ones", "new_zeros"}
+)
+"""Functions that make constants of the shape of what they are given."""
+
+_LIKE: Final = frozenset({"expand_as", "reshape_as", "to", "type_as", "view_as"})
+"""Functions that bring what they are given first into the shape or type of another value."""
 
 _AS_OPERATOR: Final = ("weight", "bias", "running_mean", "running_var")
 
@@ -272,6 +305,11 @@ def _read(layer: Layer, stage: Stage, product: Product, tensor: torch.Tensor, un
     )
     layer.readings[stage].append(reading)
     return None
+
+
+def _repeated(units: torch.Tensor, repeats: int) -> torch.Tensor:
+    """Units of heads, (..., heads, places, width), each head several times, one after the other."""
+    return units if repeats == 1 else units.repeat_interleave(repeats, dim=-3)
 
 
 def _pairs(units: torch.Tensor, others: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | None:
