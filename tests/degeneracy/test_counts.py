@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +19,8 @@ from tests.degeneracy.relu_networks import (
     weights,
 )
 from tests.reference.jacobian import nullity
-from weightatlas.degeneracy.counts import LIMITED, Counts, counts
+from weightatlas.degeneracy.counts import LIMITED, Counts, Exact, counts
+from weightatlas.degeneracy.ranking.free_directions import FreeDirections, free_directions
 from weightatlas.errors import NotFiniteError, SourceError
 
 if TYPE_CHECKING:
@@ -186,7 +188,58 @@ def test_a_sample_of_positions_that_is_too_small_claims_nothing_that_is_not_free
     assert found.exact is not None
     assert found.union <= found.exact
     assert found.largest_change < FREE
-    assert any("not free on all data" in note for note in found.notes)
+    assert any("by activations where units are live were claimed" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("exact", ["auto", False])
+def test_a_claim_that_is_not_free_is_in_no_figure(exact: Exact, monkeypatch: pytest.MonkeyPatch) -> None:
+    network, inputs = live_network(4)
+    true = counted(network, inputs, exact=exact)
+
+    def claimed(*arguments: Any, **options: Any) -> FreeDirections:  # noqa: ANN401 - those of free_directions
+        found = free_directions(*arguments, **options)
+        false = torch.eye(8, 3, dtype=torch.float64)
+        second = dataclasses.replace(found.freedoms["2"], inputs=(false,), outputs=(false,))
+        return dataclasses.replace(found, freedoms={**found.freedoms, "2": second})
+
+    monkeypatch.setitem(counts.__globals__, "free_directions", claimed)
+    found = counted(network, inputs, exact=exact)
+    assert (found.union, found.exact, found.exact_low) == (true.union, true.exact, true.exact_low)
+    assert (true.union, true.exact_low) == (SCALINGS + 16, SCALINGS + 16)
+    assert found.activations == true.activations == 16
+    assert found.gradients == true.gradients == 0
+    assert (found.layers[1].activations, found.layers[1].gradients) == (None, None)
+    assert found.layers[1].union == true.layers[1].union
+    assert found.largest_change < FREE
+    assert [note.partition(" were")[0] for note in found.notes] == [
+        "2: 24 directions by dependent activations",
+        "2: 24 directions by dependent gradients",
+    ]
+
+
+def test_where_nothing_is_claimed_nothing_is_followed() -> None:
+    found = counted(nn.Linear(3, 2), inputs_of(0, 20, width=3), exact=False)
+    assert (found.union, found.checked, found.largest_change, found.exact_low) == (0, 0, 0.0, 0)
+
+
+def test_too_few_probes_claim_nothing_that_is_not_free() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(6, 12), nn.Tanh(), nn.Linear(12, 4))
+    inputs = inputs_of(0, 8)
+    true, found = (counted(network, inputs, probes=probes, exact=False) for probes in (None, 1))
+    assert true.gradients == 0
+    assert found.union <= true.union
+    assert found.largest_change < FREE
+
+
+@pytest.mark.parametrize("limit", [4096, 130])
+def test_outputs_that_are_bound_to_each_other_are_limited_by_less(limit: int) -> None:
+    """A log-softmax takes one number of each example: 112 of 136 weights are there, 2 examples fix 4 of them."""
+    network = relu_network(0).append(nn.LogSoftmax(1))
+    few, many = (counted(network, inputs_of(0, examples), exact_limit=limit) for examples in (40, 100))
+    assert (few.rank, few.limit, few.data_limited) == (80, 120, True)
+    if many.rank is not None:
+        assert (many.rank, many.exact, many.union, many.data_limited) == (112, SCALINGS + 8, SCALINGS + 8, False)
 
 
 def test_convolutions_norms_and_attention_are_counted_and_followed() -> None:

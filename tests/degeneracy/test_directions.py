@@ -6,7 +6,7 @@ from torch import nn
 
 from tests.degeneracy.relu_networks import batches, inputs_of, relu_network
 from tests.reference.jacobian import jacobian
-from weightatlas.degeneracy.directions import SOURCES, LayerFreedom
+from weightatlas.degeneracy.directions import SOURCES, LayerFreedom, Source
 from weightatlas.degeneracy.grams import layer_grams
 from weightatlas.degeneracy.ranking.parameter_map import ParameterMap
 from weightatlas.degeneracy.ranking.weight_places import weight_index, why_not
@@ -48,6 +48,22 @@ def test_combinations_lie_in_the_span_and_beyond_is_what_is_left() -> None:
     torch.testing.assert_close(found.beyond(found.beyond(whole)), found.beyond(whole))
 
 
+@pytest.mark.parametrize(("source", "closed"), [("activations", 4), ("gradients", 3), ("conditional", 7)])
+def test_a_kind_that_is_withdrawn_has_no_count_and_no_vectors(source: Source, closed: int) -> None:
+    whole = freedom()
+    found = whole.without(source)
+    assert found.count(source) is None
+    assert [found.count(one) for one in SOURCES if one != source] == [
+        whole.count(one) for one in SOURCES if one != source
+    ]
+    assert found.closed == closed
+    assert found.combined(source, torch.Generator()) is None
+    assert not list(found.vectors(source, 40))
+    others = found.without("conditional").without("activations")
+    assert others.withdrawn == {source, "conditional", "activations"}
+    assert others.conditional_rows == 0
+
+
 def layers() -> list[tuple[nn.Module, torch.Tensor]]:
     torch.manual_seed(0)
     attention = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
@@ -86,8 +102,8 @@ def test_what_activations_and_gradients_free_moves_nothing(number: int) -> None:
     inputs = inputs[:1]
     network, slow = ParameterMap(model), jacobian(model, inputs)
     for gram in layer_grams(network.model, [(inputs, inputs)], dtype=torch.float64).layers:
-        sides = (tuple(map(torch.from_numpy, side)) for side in (gram.free_inputs(), gram.free_outputs()))
-        found = LayerFreedom(gram.layer, weight_index(network, gram.site), *sides)
+        given, back = (tuple(map(torch.from_numpy, side)) for side in (gram.free_inputs(), gram.free_outputs()))
+        found = LayerFreedom(gram.layer, weight_index(network, gram.site), given, back)
         assert found.closed > 0
         for source in SOURCES[:2]:
             for rows in found.vectors(source, network.size):

@@ -83,3 +83,14 @@ def test_nothing_asked_for_is_refused(examples: int | None, batches: int | None)
 def test_no_data_are_refused() -> None:
     with pytest.raises(ValueError, match="no example"):
         HeldBatches([])
+
+
+@pytest.mark.parametrize("limit", [10**6, 1])
+def test_what_is_written_into_the_inputs_of_a_pass_is_in_no_other_and_not_in_the_data(limit: int) -> None:
+    inputs = torch.arange(6.0)[:, None]
+    held = HeldBatches([(inputs[:4], torch.zeros(4)), (inputs[4:], torch.zeros(2))], limit=limit)
+    for _ in range(2):
+        for each, _ in held:
+            each.add_(1)
+    assert inputs.flatten().tolist() == [0, 1, 2, 3, 4, 5]
+    assert torch.cat([each for each, _ in held]).flatten().tolist() == [0, 1, 2, 3, 4, 5]

@@ -154,3 +154,23 @@ def test_what_is_not_finite_is_said_and_survives_a_worker() -> None:
     error = not_finite("the loss")
     assert "the loss is not finite" in str(error)
     assert str(pickle.loads(pickle.dumps(error))) == str(error)  # noqa: S301 - our own
+
+
+def test_a_network_that_writes_into_its_inputs_has_the_same_loss_again_and_leaves_the_data() -> None:
+    class Centred(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(4, 3)
+
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            inputs -= 3
+            return self.layer(inputs)  # type: ignore[no-any-return]
+
+    data = [(torch.randn(5, 4), torch.tensor([0, 1, 2, 0, 1]))]
+    before = data[0][0].clone()
+    (kept,) = first_examples(data, None, CPU)
+    kept[0].add_(1)
+    assert torch.equal(data[0][0], before)
+    loss = MeanLoss(Centred(), data)
+    assert loss.gradient()[0] == loss.gradient()[0]
+    assert torch.equal(data[0][0], before)

@@ -7,11 +7,22 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import torch
 
-from weightatlas.degeneracy.jacobian import DIRECT, LIMIT, TOLERANCE, JacobianRank, RankCurve, outputs_of, rank_of
-from weightatlas.degeneracy.ranking.following import Followed, follow_all, follow_some
+from weightatlas.degeneracy.jacobian import (
+    DIRECT,
+    LIMIT,
+    TOLERANCE,
+    JacobianRank,
+    RankCurve,
+    Ruler,
+    outputs_of,
+    rank_of,
+)
+from weightatlas.degeneracy.ranking.following import follow_all
 from weightatlas.degeneracy.ranking.free_directions import FreeDirections, free_directions
+from weightatlas.degeneracy.ranking.own_ranks import own_ranks
 from weightatlas.degeneracy.ranking.parameter_map import ParameterMap
 from weightatlas.degeneracy.ranking.proving import proved_rank
+from weightatlas.degeneracy.ranking.withdrawing import Withdrawn, withdrawn
 from weightatlas.degeneracy.union import union_rank
 from weightatlas.evaluation.held_batches import HeldBatches
 from weightatlas.progress import Progress, silent
@@ -27,13 +38,13 @@ if TYPE_CHECKING:
     from weightatlas.evaluation.batches import Batch
 
 LIMITED: Final = 0.98
-"""Share of n d_out above which a rank says more of the data than of the network."""
+"""Share of the most that the examples allow above which a rank says more of the data than of the network."""
 
 POSITIONS: Final = 4096
 """Half of the positions of each layer that are sampled for the conditional kind, where there are more."""
 
 CHECKS: Final = 1
-"""Random combinations of the directions of each kind that are followed where there are too many to follow each."""
+"""Random combinations of all directions that are claimed, of which those along which outputs change are withdrawn."""
 
 CURVE_ROWS: Final = 1024
 """Of the Jacobian that the curve is taken from where the rank itself is from combinations of rows."""
@@ -67,7 +78,8 @@ class LayerCounts:
         exact: directions of this layer's weights alone that change nothing to first order.
         activation_spectrum: singular values of what the layer is given.
         gradient_spectrum: singular values of the gradients at its outputs.
-        skipped: why nothing was counted, or None. Any figure that was not had is None.
+        skipped: why nothing was counted, or None. Any figure that was not had is None, or is of a kind that turned out
+            not to be free in this layer (`Counts.notes`).
     """
 
     layer: str
@@ -99,20 +111,22 @@ class Counts:
         examples: n.
         outputs: d_out, numbers that the network gives for one example.
         activations, gradients, synchronised, rescalings, conditional, heads, linear, norms: the rank of each kind in
-            the whole network; None where it was not measured. They overlap.
+            the whole network, without what is not free in some layer (`notes`); None where it was not measured, or
+            nothing of it is left. They overlap.
         union: the rank of all of them together; never more than it is.
         union_kind: how it was found.
         exact: N - rank J, the directions that change no output to first order; None where it is not known.
         exact_kind: "exact", "estimate" (by random combinations of the Jacobian's rows), or why it is not known.
         exact_low, exact_high: it is no smaller, and no larger.
         rank: of the Jacobian J; None as `exact`.
-        data_limited: whether J may have rank above .98 n d_out: then the counts are of these data, and of no more.
+        data_limited: whether J may have rank above .98 n d_out, or of the sum of the ranks that single examples'
+            Jacobians have: then the counts are of these data, and of no more. Not where nothing is free.
         curve: the rank over the first examples; None where it was not asked for.
-        checked: how many directions, or random combinations of all of a kind, were followed.
+        checked: how many directions, or random combinations of all of them, were followed.
         largest_change: the largest |J v| / |v| of these, in units of the largest singular value of J.
         tolerance: singular values up to that share of the largest counted as 0 (of J: or up to its rounding).
         synchrony: which units fire together, exactly and within the tolerance asked for, of each rectified layer.
-        notes: what was assumed or left out, a sentence each.
+        notes: what was assumed, left out, or claimed and not counted because it is not free, a sentence each.
     """
 
     layers: tuple[LayerCounts, ...]
@@ -191,13 +205,19 @@ def counts(
     - **norms**: scales and shifts of a norm that the layer before it, or the layers behind it, have once more.
 
     Each kind is given by explicit vectors. Their ranks do not add up: **union** is the rank of all together, **exact**
-    the nullity of J, and **gap** what no kind explains. Where J's triangular factor is had (N <= `exact_limit`), every
-    vector is followed, and `union` is the dimension of the part of their span on which |J v| <= tolerance |v| times
-    J's largest singular value: so it is never above `exact`. Else random combinations of all vectors of a kind are
-    followed: were one of them not free, a combination would not be, with probability 1.
+    the nullity of J, and **gap** what no kind explains.
 
-    **n d_out.** The rank of J is at most n d_out, so that N - n d_out directions are free whatever the network.
-    `data_limited` says where that is what was counted.
+    **Followed.** A random combination of all that is claimed is followed on all data: were one vector not free, it
+    would not be, with probability 1. Where the outputs change along it by more than the tolerance, by which singular
+    values of J count as 0, it is taken apart, and every kind of every layer that is not free by itself is withdrawn,
+    with a note, before anything is counted. Where J's triangular factor is had (N <= `exact_limit`), every vector that
+    is left is followed besides, and `union` is the dimension of the part of their span on which |J v| <= tolerance |v|
+    times J's largest singular value: so it is never above `exact`.
+
+    **n d_out.** The rank of J is at most n d_out, so that N - n d_out directions are free whatever the network; and at
+    most the sum of the ranks of single examples' Jacobians, which is less where the outputs of one example are bound
+    to each other (log-softmax). `data_limited` says where that is what was counted. Data that hold each possible input
+    once look the same.
 
     Args:
         model: any module with trained parameters that gives a tensor or logits; a copy of it is measured, in evaluation
@@ -206,13 +226,12 @@ def counts(
         examples: how many at most, the first ones; None is all.
         tolerance: singular values up to that share of the largest count as 0.
         synchrony: share of points on which units of a near block may differ; these are found, and free nothing exactly.
-        positions: twice so many are sampled in each layer for the conditional kind. Where there are more, what they
-            give beyond activations and gradients counts only if random combinations of it are free on all data.
+        positions: twice so many are sampled in each layer for the conditional kind.
         conditional: whether it is measured.
         exact: whether the rank of J is computed; "auto" where it takes minutes at most.
         exact_limit: rows or columns of J to which its rank is computed from all of it; beyond, from combinations.
         curve: whether the rank over the first 1, 2, 4, ... examples is given.
-        checks: how many random combinations of each kind are followed where not each vector is.
+        checks: how many random combinations of all that is claimed are followed.
         probes: random combinations of outputs in place of each for the gradients; None is each.
         dtype: of all computation; None is float64, whatever the model's: ranks at 1e-9 need it.
         seed: of every random choice.
@@ -259,11 +278,10 @@ def counts(
         grown = rank_of(network, first, curve=True, **options | {"limit": max(exact_limit, found.grams.outputs)}).curve
     else:
         grown = None if rank is None else rank.curve
-    if rank is not None and rank.factor is not None:
-        followed = follow_all(network, found, rank.factor, largest=rank.largest, tolerance=rank.tolerance)
-    else:
-        followed = follow_some(network, held, found, checks=checks, seed=seed)
-    return _together(network, held, found, rank=rank, why=why, curve=grown, followed=followed, tolerance=tolerance)
+    least = Ruler(tolerance, network, held.examples * found.grams.outputs).tolerance
+    factor = None if rank is None or rank.factor is None else (rank.factor, rank.largest)
+    followed = withdrawn(network, held, found, tolerance=least, steepest=factor, checks=checks, seed=seed)
+    return _together(network, held, followed, rank=rank, why=why, curve=grown, tolerance=tolerance)
 
 
 def _check(tolerance: float, positions: int, limit: int, checks: int) -> None:
@@ -298,17 +316,20 @@ def _rank(
 def _together(
     network: ParameterMap,
     held: HeldBatches,
-    found: FreeDirections,
+    followed: Withdrawn,
     *,
     rank: JacobianRank | None,
     why: str,
     curve: RankCurve | None,
-    followed: Followed,
     tolerance: float,
 ) -> Counts:
     """Put the result together."""
+    found, checked, largest_change = followed.free, followed.count, followed.largest
     union = union_rank(tuple(found.freedoms.values()), found.others)
-    total, kind = (union.total, union.kind) if followed.union is None else (followed.union, EVERY)
+    total, kind = union.total, union.kind
+    if rank is not None and rank.factor is not None:
+        each = follow_all(network, found, rank.factor, largest=rank.largest, tolerance=rank.tolerance)
+        total, kind, checked, largest_change = each.union, EVERY, each.count, each.largest
     alone = dict(zip(found.freedoms, union.layers, strict=True))
     limit = held.examples * found.grams.outputs
     low, high = (
@@ -335,14 +356,23 @@ def _together(
         exact_low=network.size - high if exact is None else exact,
         exact_high=network.size - low,
         rank=None if rank is None else rank.rank,
-        data_limited=(high if rank is None or rank.rank is None else rank.rank) > LIMITED * limit,
+        data_limited=high > LIMITED * limit if rank is None or exact is None else _is_limited(network, held, rank),
         curve=curve,
-        checked=followed.count,
-        largest_change=followed.largest,
+        checked=checked,
+        largest_change=largest_change,
         tolerance=tolerance,
         synchrony=tuple(found.rectified.values()),
         notes=found.notes,
     )
+
+
+def _is_limited(network: ParameterMap, held: HeldBatches, found: JacobianRank) -> bool:
+    """Whether a rank that is known is the most that the examples allow, or nearly, and not all there is."""
+    rank = found.rank or 0
+    if rank in {0, network.size} or rank > LIMITED * found.limit:
+        return 0 < rank < network.size
+    most = own_ranks(network, held, found.outputs, enough=rank / LIMITED, tolerance=found.tolerance)
+    return most is not None and rank > LIMITED * most
 
 
 def _layers(

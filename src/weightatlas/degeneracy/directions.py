@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -30,6 +30,7 @@ class LayerFreedom:
         inputs: for each group, orthonormal columns (width, any number): what no activation has a part along.
         outputs: the same of gradients, (units, any number).
         conditional: for each unit of all groups in order, (width, any number); None where that was not measured.
+        withdrawn: kinds that were claimed and are not free: they have no vectors here, and no count.
     """
 
     layer: str
@@ -37,6 +38,16 @@ class LayerFreedom:
     inputs: tuple[torch.Tensor, ...]
     outputs: tuple[torch.Tensor, ...]
     conditional: tuple[torch.Tensor, ...] | None = None
+    withdrawn: frozenset[Source] = frozenset()
+
+    def without(self, source: Source) -> LayerFreedom:
+        """The same without one kind."""
+        gone = self.withdrawn | {source}
+        if source == "activations":
+            return replace(self, inputs=tuple(one[:, :0] for one in self.inputs), withdrawn=gone)
+        if source == "gradients":
+            return replace(self, outputs=tuple(one[:, :0] for one in self.outputs), withdrawn=gone)
+        return replace(self, conditional=None, withdrawn=gone)
 
     @property
     def size(self) -> int:
@@ -44,7 +55,9 @@ class LayerFreedom:
         return self.index.numel()
 
     def count(self, source: Source) -> int | None:
-        """Directions of one kind, which are independent of each other; None where it was not measured."""
+        """Directions of one kind, which are independent of each other; None where it was not measured, or withdrawn."""
+        if source in self.withdrawn:
+            return None
         _, units, width = self.index.shape
         if source == "activations":
             return sum(units * found.shape[1] for found in self.inputs)
@@ -61,6 +74,8 @@ class LayerFreedom:
 
     def vectors(self, source: Source, parameters: int) -> Iterator[torch.Tensor]:
         """Give the directions of one kind as rows (any number, parameters), a unit's or a column's at a time."""
+        if not self.count(source):
+            return
         groups, units, width = self.index.shape
         if source == "gradients":
             for group, found in enumerate(self.outputs):

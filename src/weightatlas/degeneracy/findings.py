@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from weightatlas.degeneracy.counts import EVERY, LIMITED
 from weightatlas.plate import Finding
 from weightatlas.wording import capitalized, counted, listed
 
@@ -59,9 +60,12 @@ def counts_title(found: Counts) -> str:
         return f"At least {least:,} of {found.parameters:,} directions of the weights ({_share(least, found)}) are free"
     about = "about " if found.exact_kind == "estimate" else ""
     if found.data_limited:
+        words = f"no network has fewer than {max(found.parameters - limit, 0):,} on so many"
+        if (found.rank or 0) <= LIMITED * limit:
+            words = "each example fixes as many as it would by itself"
         return (
             f"{counted(found.examples, 'example')} are too few to tell: {about}{found.exact:,} of {found.parameters:,} "
-            f"directions are free, and no network has fewer than {max(found.parameters - limit, 0):,} on so many"
+            f"directions are free, and {words}"
         )
     return capitalized(
         f"{about}{found.exact:,} of {found.parameters:,} directions of the weights ({_share(found.exact, found)}) "
@@ -82,7 +86,8 @@ def _counts_evidence(found: Counts) -> tuple[str, ...]:
     if half is not None:
         said.append(f"on half the examples {half[1]:,}")
     if found.checked:
-        said.append(f"{found.checked:,} followed: at most {short(found.largest_change)} of the steepest change")
+        each = f"{found.checked:,}" if found.union_kind == EVERY else "random combinations of all"
+        said.append(f"{each} followed: at most {short(found.largest_change)} of the steepest change")
     return tuple(said)
 
 
@@ -95,9 +100,9 @@ def halved(found: Counts) -> tuple[int, int] | None:
 
 
 def curve_title(found: Counts) -> str:
-    """Whether more examples would show fewer free directions."""
+    """Whether more examples might show fewer free directions."""
     if found.data_limited:
-        return "More examples would show fewer free directions"
+        return "More examples might show fewer free directions"
     half = halved(found)
     if half is None or found.exact is None:
         return "How many directions are free, over the number of examples"

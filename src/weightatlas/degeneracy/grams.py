@@ -38,7 +38,8 @@ class LayerGrams:
         examples: n.
         outputs: numbers that the network gives of an example.
         probes: random combinations of outputs that the gradients are of; None: of every output.
-        skipped: why the weights of other modules are in none, by the module's path.
+        skipped: why the weights of other modules are in none, by the module's path; and why a bias is in none though
+            its weights are, by its name.
     """
 
     layers: tuple[LayerGram, ...]
@@ -85,7 +86,9 @@ def layer_grams(
     Followed is what the network multiplies by, whichever module does it: linear layers, convolutions and transposed
     convolutions of 1 to 3 axes with groups, strides, dilation and any padding, transformers' `Conv1D`, the projections
     of `nn.MultiheadAttention` (each as a layer of its own), matrices that are multiplied from the right, embeddings;
-    subclasses, parametrised ones, and several calls of one module, which add up. A norm's scale is no such matrix.
+    subclasses, parametrised ones, and several calls of one module, which add up. A norm's scale is no such matrix. A
+    bias that is used elsewhere too (subtracted from the inputs of an autoencoder, or added in two layers) is left out
+    of its layers: what is free of their weights alone is free.
 
     The network runs in evaluation mode, is put back into its own, and is not changed.
 
@@ -97,9 +100,9 @@ def layer_grams(
         precision: of the sums, as `GramSum` says: "compensated" takes half the time of a product in float64, and tells
             singular values from 0 only above 2e-3 of the largest.
         gradients: whether K is wanted; it takes one pass back for each output.
-        probes: so many combinations of outputs with random signs, drawn for every example, in place of each output. K
-            is then right in the mean. Null vectors are those of the combinations: with fewer positions than units they
-            may be too many.
+        probes: so many combinations of outputs with random weights, drawn for every example, in place of each output. K
+            is then right in the mean. Null vectors stay so for others as many, and more are drawn until none is lost:
+            then they are, with probability 1, those of every output. Compensated sums are of the first ones alone.
         dtype: the network is run in this type, as a copy of its own; None is its own. In float32 what layers are given
             carries rounding, and singular values below that are noise: it is measured on the first examples against a
             copy in float64, and no rank counts what is below.
@@ -143,6 +146,7 @@ def layer_grams(
     passes.run(sums.add_activations, back, progress=progress, label="Gram matrices", wants=sums.wants)
     skipped = {**passes.skipped, **sums.too_wide}
     names = [layer for layer in sums.sites if layer not in skipped]
+    sums.leave_out(passes.loose)
     _check_asked(model, asked, (*passes.layers, *skipped))
     sums.check(names)
     for layer in names:
@@ -151,7 +155,9 @@ def layer_grams(
     look = SecondLook(sums, names)
     if precision == "float64" and look.is_needed:
         back = look.add_gradients if look.needs_gradients else None
-        passes.run(look.add_activations, back, progress=progress, label="null vectors", wants=look.wants)
+        passes.run(look.add_activations, back, progress=progress, label="null vectors", wants=look.wants, draw=1)
+        if probes is not None and look.needs_gradients:
+            _look_on(look, passes, progress)
     shares: tuple[Mapping[str, float], Mapping[str, float]] = ({}, {})
     if passes.dtype != torch.float64:
         shares = rounding(passes, wants=sums.wants, gradients=gradients)
@@ -163,6 +169,27 @@ def layer_grams(
         probes,
         {layer: reason for layer, reason in skipped.items() if _is_asked(layer, asked)},
     )
+
+
+def _look_on(look: SecondLook, passes: Passes, progress: Progress) -> None:
+    """Draw other combinations of outputs until these leave every null vector what it is.
+
+    If there were an output that one of them is no null vector of, the next combination would not be either, with
+    probability 1.
+    """
+    before: tuple[int, ...] = ()
+    draw = 1
+    while (ranks := look.gradient_ranks()) != before:
+        before, draw = ranks, draw + 1
+        look.look_again()
+        passes.run(
+            lambda *_: None,
+            look.add_gradients,
+            progress=progress,
+            label="null vectors of other outputs",
+            wants=look.wants_gradients,
+            draw=draw,
+        )
 
 
 def _finished(

@@ -75,7 +75,8 @@ class JacobianRank:
         singular_values: of what was factored, descending: of the Jacobian where `factor` is there. Beyond `DIRECT` of
             them only the largest, to a thousandth: the rank is then proved without them (`proved_rank`).
         curve: the rank over the first examples; None where it was not asked for or rows were combined.
-        factor: triangular R with R^T R = J^T J, (N, N); None where the parameters are too many.
+        factor: R with R^T R = J^T J, triangular (N, N), or J itself where it has fewer rows than columns; None where
+            the parameters are too many.
     """
 
     parameters: int
@@ -255,14 +256,24 @@ def outputs_of(network: ParameterMap, held: HeldBatches) -> int:
 def _streamed(
     network: ParameterMap, held: HeldBatches, sizes: list[int], width: int, *, seed: int, progress: Progress
 ) -> Iterator[torch.Tensor]:
-    """The triangular factors over the first examples of each of some sizes, from a stream of rows."""
+    """Factors over the first examples of each of some sizes: the rows themselves while they are no more than columns.
+
+    Then triangular ones, from a stream of rows.
+    """
     del seed
-    triangle = RowFactor(network.size, wide=network.size)
+    rows: list[torch.Tensor] = []
+    triangle: RowFactor | None = None
     for inputs, seen in pieces(held, network, width, ends=sizes):
-        triangle.add(network.rows(inputs))
+        rows.append(network.rows(inputs))
+        if triangle is None and seen * width > network.size:
+            triangle = RowFactor(network.size, wide=network.size)
+        if triangle is not None:
+            for part in rows:
+                triangle.add(part)
+            rows = []
         progress(seen, held.examples, "Jacobian")
         if seen in sizes:
-            yield triangle.triangle()
+            yield torch.cat(rows).double() if triangle is None else triangle.triangle()
 
 
 def _summed(

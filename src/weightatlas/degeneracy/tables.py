@@ -71,7 +71,7 @@ COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     ),
 }
 
-NONE_OF_IT: Final = "the network has nothing that it could be counted in, or it was not asked for"
+NONE_OF_IT: Final = "the network has nothing that it could be counted in, no claim of it held, or it was not asked for"
 UNKNOWN: Final = "the exact number of free directions is not known"
 
 
@@ -122,8 +122,8 @@ def _layer_count_rows(found: Counts, layer: LayerCounts) -> Iterator[Row]:
 
 
 def _limited(layer: LayerCounts, found: Counts) -> bool:
-    """Whether the Jacobian of one layer's weights has nearly as many independent rows as there are rows."""
-    return layer.parameters - (layer.exact or 0) > LIMITED * found.limit
+    """Whether something is free, and the Jacobian of the layer's weights has hardly a dependent row."""
+    return bool(layer.exact) and layer.parameters - (layer.exact or 0) > LIMITED * found.limit
 
 
 def layer_rows(survey: Degeneracy) -> Iterator[Row]:
@@ -164,7 +164,7 @@ def curve_rows(survey: Degeneracy) -> Iterator[Row]:
             "nullity": plain(nullity),
             "limit": plain(limit),
             "parameters": found.parameters,
-            "data_limited": bool(rank > LIMITED * limit),
+            "data_limited": bool(nullity > 0 and rank > LIMITED * limit),
         }
 
 

@@ -26,7 +26,8 @@ class HeldBatches:
     """The first examples of some data in batches as they came, on a device, as often as one likes.
 
     Up to `limit` bytes they are held there. More than that is fetched again in every pass, which must give the same
-    targets as the first one did. Data that count their passes do not count these.
+    targets as the first one did. Data that count their passes do not count these. Inputs are copies in every pass: a
+    network that writes into them changes neither the data nor what the next pass gives.
 
     Attributes:
         examples: how many there are.
@@ -89,14 +90,14 @@ class HeldBatches:
             SourceError: the targets of one that is fetched again are others than before.
         """
         if self._held is not None:
-            yield from self._held
+            yield from ((inputs.clone(), targets) for inputs, targets in self._held)
             return
         seen = 0
         for inputs, targets in self._pass():
             if seen >= len(self._targets) or not torch.equal(targets.cpu(), self._targets[seen]):
                 raise SourceError(_DATA, "a second pass gives other examples than the first", _SAME)
             seen += 1
-            yield inputs, targets
+            yield inputs.clone(), targets
         if seen < len(self._targets):
             raise SourceError(_DATA, "a second pass gives fewer examples than the first", _SAME)
 

@@ -45,7 +45,7 @@ def classification_loss(output: Any, targets: torch.Tensor) -> torch.Tensor:  # 
 def first_examples(data: Iterable[Batch], examples: int | None, device: torch.device) -> tuple[Batch, ...]:
     """The first examples of some data, kept on a device, in batches as they came.
 
-    Data that count their passes do not count this one.
+    Data that count their passes do not count this one. Inputs are copies, which a network may write into.
 
     Raises:
         ValueError: there are none.
@@ -56,7 +56,7 @@ def first_examples(data: Iterable[Batch], examples: int | None, device: torch.de
     for inputs, targets in data:
         count = len(inputs) if left is None else min(left, len(inputs))
         if count:
-            kept.append((inputs[:count].to(device), targets[:count].to(device)))
+            kept.append((inputs[:count].to(device, copy=True), targets[:count].to(device)))
         left = None if left is None else left - count
         if left == 0:
             break
@@ -74,7 +74,8 @@ class MeanLoss:
     \(L(w) = \frac{1}{N} \sum_b n_b \ell(f_w(x_b), y_b)\) over batches of \(n_b\) examples, N in all.
 
     The network is called through `torch.func.functional_call`: it is never given other parameters, and what it does to
-    its buffers is done to copies, with which every batch begins anew. So nothing needs putting back, whatever fails.
+    its buffers and its inputs is done to copies, with which every batch begins anew. So nothing needs putting back,
+    whatever fails.
     Random layers draw the same at every call.
 
     Attributes:
@@ -135,7 +136,7 @@ class MeanLoss:
         """What the network gives with these parameters (its own where none is named); call it inside of `ready`."""
         buffers = {name: buffer.detach().clone() for name, buffer in self.model.named_buffers()}
         seed_generators(self._seed, self._devices)
-        return functional_call(self.model, {**buffers, **parameters}, (inputs,))
+        return functional_call(self.model, {**buffers, **parameters}, (inputs.clone(),))
 
     def gradient(self, parameters: Mapping[str, torch.Tensor] | None = None) -> tuple[float, dict[str, torch.Tensor]]:
         """The mean loss with these parameters (the network's own by default), and its gradient.

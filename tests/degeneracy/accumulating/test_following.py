@@ -10,6 +10,8 @@ from torch.nn import functional
 
 from tests.degeneracy.gram_networks import batches, check_directions, gradients
 from tests.reference import grams as slow
+from tests.reference.jacobian import nullity
+from weightatlas.degeneracy.counts import counts
 from weightatlas.degeneracy.grams import layer_grams
 from weightatlas.errors import SourceError
 
@@ -163,3 +165,92 @@ def test_an_exported_graph_is_followed_like_its_network() -> None:
     for one, other in zip(found.layers, wanted.layers, strict=True):
         np.testing.assert_allclose(one.activations, other.activations)
         np.testing.assert_allclose(gradients(one), gradients(other))
+
+
+def test_a_bias_that_is_used_elsewhere_is_left_out_of_its_layer() -> None:
+    """As sparse autoencoders subtract it from what they are given."""
+
+    class Autoencoder(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.into, self.out = nn.Linear(6, 9), nn.Linear(9, 6)
+
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            return self.out(torch.relu(self.into(inputs - self.out.bias)))  # type: ignore[no-any-return]
+
+    torch.manual_seed(0)
+    model = Autoencoder().double()
+    with torch.no_grad():
+        model.into.weight[:2] = 0
+        model.into.bias[:2] = torch.tensor([1.0, -1.0])  # a constant unit, and one that never fires
+    inputs = torch.randn(60, 6, dtype=torch.float64)
+    found = layer_grams(model, batches(inputs, 20))
+    assert found.skipped == {"out.bias": "it also enters sub, which is not followed"}
+    assert (found["into"].bias, found["out"].bias) == ("into.bias", None)
+    assert found["out"].width == len(found["out"].activations[0]) == 9
+    assert found["out"].activation_ranks() == (8,)
+    for layer in found.layers:
+        check_directions(model, layer, inputs)
+    whole = counts(model, batches(inputs, 20), curve=False)
+    assert (whole.activations, whole.layers[1].activations) == (6, 6)
+    assert whole.exact == nullity(model, inputs)
+    assert whole.union <= whole.exact
+    assert whole.notes == ()
+
+
+def test_a_bias_of_two_layers_is_left_out_of_both() -> None:
+    class Shared(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.other, self.last = nn.Linear(6, 4), nn.Linear(4, 4), nn.Linear(4, 2)
+            self.other.bias = self.one.bias
+
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            return self.last(torch.tanh(self.other(torch.tanh(self.one(inputs)))))  # type: ignore[no-any-return]
+
+    torch.manual_seed(0)
+    model, inputs = Shared().double(), torch.randn(60, 6, dtype=torch.float64)
+    inputs[:, 0] = 1
+    inputs[:, 1] = inputs[:, 2]
+    found = layer_grams(model, batches(inputs, 20))
+    assert [layer.bias for layer in found.layers] == [None, None, "last.bias"]
+    assert "it is added in one, other" in found.skipped["one.bias"]
+    assert found["one"].activation_ranks() == (5,)
+    for layer in found.layers:
+        check_directions(model, layer, inputs)
+    whole = counts(model, batches(inputs, 20), curve=False)
+    assert whole.activations == whole.exact == nullity(model, inputs) == 4
+    assert whole.notes == ()
+
+
+@pytest.mark.parametrize("is_function", [False, True])
+def test_norms_by_the_statistics_of_each_batch_are_refused(*, is_function: bool) -> None:
+    class ByHand(nn.Module):
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            return functional.batch_norm(inputs, None, None, training=True)
+
+    norm = ByHand() if is_function else nn.BatchNorm1d(5, track_running_stats=False)
+    model = nn.Sequential(nn.Linear(6, 5), norm, nn.Linear(5, 2))
+    inputs = torch.randn(40, 6)
+    said = "1 takes the statistics of each batch in evaluation too: examples see each other"
+    with pytest.raises(SourceError, match=said):
+        layer_grams(model, batches(inputs, 20))
+    with pytest.raises(SourceError, match=said):
+        counts(model, batches(inputs, 20))
+    kept = nn.Sequential(model[0], nn.BatchNorm1d(5), model[2])
+    assert counts(kept, batches(inputs, 20), curve=False).exact is not None
+
+
+def test_products_of_complex_numbers_are_not_followed() -> None:
+    class Turned(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.turn = nn.Parameter(torch.randn(3, 3, dtype=torch.complex128))
+            self.last = nn.Linear(3, 2)
+
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            return self.last(torch.real(inputs.to(self.turn.dtype) @ self.turn))  # type: ignore[no-any-return]
+
+    found = layer_grams(Turned().double(), batches(torch.randn(9, 3, dtype=torch.float64)))
+    assert [layer.layer for layer in found.layers] == ["last"]
+    assert found.skipped == {"": "its turn enters matmul, which is not followed"}

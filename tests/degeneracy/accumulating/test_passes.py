@@ -8,7 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from tests.degeneracy.gram_networks import batches, gradients, perceptron
+from tests.degeneracy.gram_networks import batches, gradients, linear, perceptron
+from weightatlas.degeneracy.accumulating import passes
+from weightatlas.degeneracy.counts import counts
 from weightatlas.degeneracy.grams import layer_grams
 from weightatlas.errors import SourceError
 
@@ -57,6 +59,24 @@ def test_random_probes_are_right_in_the_mean_and_seeded() -> None:
     assert np.abs(one - exact).max() < 0.05 * np.abs(exact).max()
 
 
+@pytest.mark.parametrize("probes", [None, 3])
+def test_sums_do_not_depend_on_how_many_examples_windows_are_laid_out_for(
+    probes: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor do probes: their signs are drawn for whole batches."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(12, 4)).double()
+    inputs = torch.randn(45, 2, 4, 4, dtype=torch.float64)
+    found = []
+    for few in (1, 16, 45):
+        monkeypatch.setattr(passes, "FEW", few)
+        found.append(layer_grams(model, batches(inputs, 45), probes=probes, batch_size=20))
+    for other in found[1:]:
+        for name in ("0", "3"):
+            np.testing.assert_allclose(other[name].activations, found[0][name].activations, rtol=1e-12)
+            np.testing.assert_allclose(gradients(other[name]), gradients(found[0][name]), rtol=1e-9, atol=1e-12)
+
+
 def test_layers_without_gradients_have_activations() -> None:
     class Half(nn.Module):
         def __init__(self) -> None:
@@ -102,3 +122,58 @@ class _Largest(nn.Module):
 class _Cut(nn.Module):
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         return inputs.detach()
+
+
+@pytest.mark.parametrize("examples", [1, 2, 8])
+@pytest.mark.parametrize("alike", [False, True])
+def test_null_vectors_of_random_combinations_are_those_of_every_output(examples: int, *, alike: bool) -> None:
+    """Of few examples one combination has fewer rows than there are units; of outputs alike, signs would cancel."""
+    model = perceptron(6, 12, 4)
+    if alike:
+        with torch.no_grad():
+            linear(model, 2).weight[1:] = linear(model, 2).weight[0]
+    inputs = torch.randn(examples, 6, dtype=torch.float64)
+    exact, found = (layer_grams(model, batches(inputs, 5), probes=probes) for probes in (None, 1))
+    for one, other in zip(exact.layers, found.layers, strict=True):
+        assert one.gradient_ranks() == other.gradient_ranks()
+        first, second = (layer.free_outputs()[0] for layer in (one, other))
+        np.testing.assert_allclose(first @ first.T, second @ second.T, atol=1e-9)
+
+
+def test_a_network_that_writes_into_its_inputs_changes_no_data() -> None:
+    class Centred(nn.Module):
+        def __init__(self, layers: nn.Module) -> None:
+            super().__init__()
+            self.layers = layers
+
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            inputs -= 3
+            return self.layers(inputs)  # type: ignore[no-any-return]
+
+    plain = perceptron(4, 6, 3)
+    inputs = torch.randn(30, 4, dtype=torch.float64) + 3
+    before = inputs.clone()
+    inside, outside = layer_grams(Centred(plain), batches(inputs, 7)), layer_grams(plain, batches(inputs - 3, 7))
+    assert torch.equal(inputs, before)
+    for one, other in zip(inside.layers, outside.layers, strict=True):
+        np.testing.assert_array_equal(one.activations, other.activations)
+        np.testing.assert_array_equal(gradients(one), gradients(other))
+    found, wanted = (counts(model, batches(data, 7)) for model, data in ((Centred(plain), inputs), (plain, inputs - 3)))
+    assert torch.equal(inputs, before)
+    assert (found.exact, found.activations, found.largest_change < 1e-8) == (wanted.exact, wanted.activations, True)
+
+
+def test_a_copy_in_another_type_keeps_complex_buffers() -> None:
+    class Turned(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(4, 3)
+            self.register_buffer("turn", torch.polar(torch.ones(2), torch.tensor([0.5, 2.0])))
+
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            turned = torch.view_as_complex(inputs.reshape(-1, 2, 2)) * self.get_buffer("turn")
+            return self.layer(torch.view_as_real(turned).flatten(1))  # type: ignore[no-any-return]
+
+    model, inputs = Turned(), torch.randn(9, 4)
+    own, wide = (layer_grams(model, batches(inputs), dtype=dtype)["layer"] for dtype in (None, torch.float64))
+    np.testing.assert_allclose(own.activations, wide.activations, rtol=1e-5, atol=1e-5)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from weightatlas.degeneracy.ranking import column_sums
 from weightatlas.degeneracy.ranking.column_sums import ColumnSums
 
 
@@ -32,3 +33,15 @@ def test_sums_are_linear_and_the_same_for_every_piece() -> None:
     torch.testing.assert_close(torch.cat([sums(rows[:2]), sums(rows[2:])]), sums(rows))
     torch.testing.assert_close(sums(rows[:1] + rows[1:2]), sums(rows[:1]) + sums(rows[1:2]))
     assert not torch.equal(ColumnSums(300, 20, seed=2)(rows), sums(rows))
+
+
+def test_sums_are_the_weighted_columns_of_each_family_whatever_is_done_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = torch.randn(7, 301, dtype=torch.float64)
+    at_once = ColumnSums(301, 20, seed=1)(rows)
+    monkeypatch.setattr(column_sums, "BLOCK_BYTES", 2 * 301 * 8)
+    torch.testing.assert_close(ColumnSums(301, 20, seed=1)(rows), at_once)
+    each = ColumnSums(301, 20, seed=1)(torch.eye(301, dtype=torch.float64))
+    torch.testing.assert_close(rows @ each, at_once)
+    assert ((each != 0).sum(1) == column_sums.FAMILIES).all()

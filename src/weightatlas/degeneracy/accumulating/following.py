@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from itertools import pairwise
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
@@ -20,13 +21,16 @@ from weightatlas.evaluation.elementwise import function_name
 from weightatlas.evaluation.nonlinearities import uncovered
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from weightatlas.degeneracy.accumulating.products import Multiplied
 
     Listener = Callable[[tuple[Part, ...], Multiplied, torch.Tensor], None]
 
 _PARAMETRISED: Final = ".parametrizations"
+_TRAINING: Final = 5
+"""The place of batch_norm's argument that says whether the batch's own statistics are taken."""
+
 _SAME: Final = "one matrix of weights is used in two ways, and what is free of one use is not free of the other"
 
 
@@ -35,20 +39,30 @@ class Follower(TorchFunctionMode):
 
     Attributes:
         sites: by layer, in the order of their first use.
-        skipped: after `finish`, why the weights of a module are at no site, by the module's path.
+        skipped: after `finish`, why the weights of a module are at no site, by the module's path, and why a bias is in
+            none, by its own name.
+        loose: after `finish`, the names of biases with other uses, which are in no site then.
     """
 
-    def __init__(self, model: nn.Module, listener: Listener) -> None:
-        """Hold the network; the listener is given the sites, the product and its output, which it may not change."""
+    def __init__(self, model: nn.Module, listener: Listener, *, loose: Collection[str] = ()) -> None:
+        """Hold the network.
+
+        Args:
+            model: the network.
+            listener: given the sites, the product and its output, which it may not change.
+            loose: biases that no site has.
+        """
         super().__init__()
         self.sites: dict[str, Site] = {}
         self.skipped: dict[str, str] = {}
+        self.loose = frozenset(loose)
         self._model = model
         self._listener = listener
-        self._parameters = Parameters(model)
+        self._parameters = Parameters(model, loose=self.loose)
         self._paths = {module: name for name, module in model.named_modules()}
         self._running: list[nn.Module] = []
         self._uses: dict[str, list[Site]] = {}
+        self._adds: dict[str, list[Site]] = {}
         self._others: dict[str, list[str]] = {}
 
     @contextmanager
@@ -63,7 +77,10 @@ class Follower(TorchFunctionMode):
             yield
 
     def finish(self) -> None:
-        """Take out the sites whose parameters have other uses, and say of every module why it has none."""
+        """Take out the sites whose weights have other uses, and say of every module why it has none.
+
+        A bias with other uses is taken out of its sites: what is free of their weights alone is free.
+        """
         reasons: dict[str, str] = {}
         for name, sites in self._uses.items():
             if self._disagree(sites):
@@ -73,7 +90,12 @@ class Follower(TorchFunctionMode):
                 reasons |= {site.layer: f"{name} also enters {words}, which is not followed" for site in sites}
         for layer in reasons:
             self.sites.pop(layer, None)
-        self.skipped = {**self._unfollowed(), **reasons}
+        loose = dict(self._loose())
+        self.loose |= loose.keys()
+        for layer, site in self.sites.items():
+            if site.bias in self.loose:
+                self.sites[layer] = replace(site, bias=None)
+        self.skipped = {**self._unfollowed(), **loose, **reasons}
 
     def __torch_function__(
         self,
@@ -90,6 +112,8 @@ class Follower(TorchFunctionMode):
                 return _OPEN_ATTENTION(*arguments, **named)
         output = function(*arguments, **named)
         name = function_name(function)
+        if name == "batch_norm" and _bound_to_batch(arguments, named):
+            raise batch_statistics(type(self._model).__name__, self._paths[self._running[-1]] if self._running else "")
         found = multiplied(name, arguments, named)
         parts = () if found is None else tuple(self._parts(found))
         taken: tuple[object, ...] = ()
@@ -102,6 +126,8 @@ class Follower(TorchFunctionMode):
             uses = self._uses.setdefault(part.site.weight, [])
             if part.site not in uses:
                 uses.append(part.site)
+            if part.site.bias is not None:
+                self._adds.setdefault(part.site.bias, []).append(part.site)
         agreed = tuple(part for part in parts if self.sites.setdefault(part.site.layer, part.site).use == part.site.use)
         return self._told(agreed, found, output) if agreed else output
 
@@ -144,10 +170,19 @@ class Follower(TorchFunctionMode):
         for name, _ in self._model.named_parameters():
             path, _, leaf = name.rpartition(".")
             owner = path.partition(_PARAMETRISED)[0]
-            if name in followed or name in self._uses or owner in derived:
+            if name in followed or name in self._uses or name in self.loose or owner in derived:
                 continue
             ends.setdefault(owner, {}).setdefault(", ".join(self._others.get(name, ())), []).append(leaf)
         return {owner: _reason(found) for owner, found in ends.items()}
+
+    def _loose(self) -> Iterator[tuple[str, str]]:
+        """Biases with other uses, and which."""
+        for name, sites in self._adds.items():
+            if words := self._others.get(name):
+                yield name, f"it also enters {', '.join(words)}, which is not followed"
+            layers = {(site.weight, site.rows): site.layer for site in sites}
+            if _overlap([rows for _, rows in layers]):
+                yield name, f"it is added in {', '.join(layers.values())}, and what is free of one is not of another"
 
     @staticmethod
     def _disagree(sites: list[Site]) -> bool:
@@ -159,9 +194,7 @@ class Follower(TorchFunctionMode):
                 return True
         if len(by_rows) == 1:
             return False
-        ordered = sorted(rows for rows in by_rows if rows is not None)
-        overlaps = any(before[1] > after[0] for before, after in pairwise(ordered))
-        return None in by_rows or overlaps
+        return _overlap(list(by_rows))
 
     def _entered(self, module: nn.Module, arguments: object) -> None:
         del arguments
@@ -171,6 +204,12 @@ class Follower(TorchFunctionMode):
         del arguments, output
         while self._running and self._running.pop() is not module:  # those that an error has ended
             pass
+
+
+def batch_statistics(network: str, path: str) -> SourceError:
+    """The error of a network whose examples see each other by a norm that has no running statistics."""
+    problem = f"{path or 'a batch norm'} takes the statistics of each batch in evaluation too: examples see each other"
+    return SourceError(network, problem, "give a network whose batch norms have running statistics")
 
 
 def followable(model: nn.Module) -> nn.Module:
@@ -185,6 +224,18 @@ def followable(model: nn.Module) -> nn.Module:
             problem = f"{name or type(model).__name__} is scripted, and nothing inside can be followed"
             raise SourceError(type(model).__name__, problem, "give the network that it was made of")
     return root
+
+
+def _bound_to_batch(arguments: tuple[Any, ...], named: dict[str, Any]) -> bool:
+    """Whether a call of batch_norm takes the batch's own statistics."""
+    return bool(arguments[_TRAINING] if len(arguments) > _TRAINING else named.get("training"))
+
+
+def _overlap(rows: Sequence[tuple[int, int] | None]) -> bool:
+    """Whether of several ranges of rows, None being all, two have a row in common."""
+    ordered = sorted(one for one in rows if one is not None)
+    overlaps = any(before[1] > after[0] for before, after in pairwise(ordered))
+    return overlaps or (None in rows and len(rows) > 1)
 
 
 def _reason(ends: dict[str, list[str]]) -> str:

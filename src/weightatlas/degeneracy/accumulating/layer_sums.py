@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 
 from weightatlas.degeneracy.accumulating.sums import GramSum, Precision, TriangleSum
 from weightatlas.degeneracy.accumulating.unfolding import activation_columns, gradient_columns
-from weightatlas.degeneracy.spectra import Suspects
+from weightatlas.degeneracy.spectra import TOLERANCE, Suspects
 from weightatlas.errors import NotFiniteError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from weightatlas.degeneracy.accumulating.products import Multiplied
     from weightatlas.degeneracy.accumulating.sites import Part, Site
@@ -105,6 +106,15 @@ class LayerSums:
             site.form.groups, site.units, precision=self._precision, device=_summing(device)
         )
 
+    def leave_out(self, biases: Collection[str]) -> None:
+        """Forget the constant activations that these biases multiply."""
+        for layer, site in self.sites.items():
+            if site.bias in biases:
+                self.sites[layer] = replace(site, bias=None)
+                total = self.activations[layer]
+                if isinstance(total, GramSum):
+                    total.drop_last()
+
     def check(self, layers: Iterable[str]) -> None:
         """Refuse sums that are not finite.
 
@@ -139,6 +149,7 @@ class SecondLook:
                 self.outputs[layer] = tuple(map(Suspects.of, sums.gradients[layer].matrix()))
         self._input_triangles = {layer: TriangleSum(each) for layer, each in self.inputs.items()}
         self._output_triangles = {layer: TriangleSum(each) for layer, each in self.outputs.items()}
+        self._looks = 1
 
     @property
     def is_needed(self) -> bool:
@@ -154,6 +165,23 @@ class SecondLook:
         """Whether a layer has such a direction."""
         triangles = (self._input_triangles.get(site.layer), self._output_triangles.get(site.layer))
         return any(each is not None and each.is_needed for each in triangles)
+
+    def wants_gradients(self, site: Site) -> bool:
+        """Whether a layer has such a direction of gradients."""
+        triangle = self._output_triangles.get(site.layer)
+        return triangle is not None and triangle.is_needed
+
+    def look_again(self) -> None:
+        """Begin to take in gradients once more, of other combinations of outputs."""
+        self._looks += 1
+
+    def gradient_ranks(self) -> tuple[int, ...]:
+        """How many of the suspect directions gradients have a part along so far, by layer and group."""
+        return tuple(
+            0 if factor is None else int((torch.linalg.svdvals(factor) > TOLERANCE * each.large[0]).sum())
+            for layer, suspects in self.outputs.items()
+            for each, factor in zip(suspects, self._output_triangles[layer].factors, strict=True)
+        )
 
     def add_activations(self, part: Part, found: Multiplied) -> None:
         """Take in what a product is given."""
@@ -174,8 +202,9 @@ class SecondLook:
         return self._input_triangles[layer].factors
 
     def output_triangles(self, layer: str) -> list[torch.Tensor | None]:
-        """R of each group of a layer's gradients."""
-        return self._output_triangles[layer].factors
+        """R of each group of a layer's gradients, in the mean over looks."""
+        factors = self._output_triangles[layer].factors
+        return [None if factor is None else factor / self._looks**0.5 for factor in factors]
 
 
 def columns_of(part: Part, found: Multiplied, dtype: torch.dtype) -> Iterable[torch.Tensor]:

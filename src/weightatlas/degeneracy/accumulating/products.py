@@ -41,7 +41,7 @@ def multiplied(name: str, arguments: tuple[Any, ...], named: Mapping[str, Any]) 
     """Say what a call multiplies; None of one that multiplies nothing, or in a way that is not followed.
 
     Followed are linear maps, convolutions of one to three axes, plain and transposed, products with a matrix on the
-    right, and embeddings that leave their table as it is.
+    right, and embeddings that leave their table as it is, all of real numbers.
 
     Args:
         name: of the function, as `function_name` gives it.
@@ -62,7 +62,7 @@ def multiplied(name: str, arguments: tuple[Any, ...], named: Mapping[str, Any]) 
     found = reader(arguments, named)
     if found is None or not isinstance(found.inputs, torch.Tensor) or not isinstance(found.weight, torch.Tensor):
         return None
-    return found
+    return None if found.inputs.is_complex() or found.weight.is_complex() else found
 
 
 def _linear(arguments: tuple[Any, ...], named: Mapping[str, Any]) -> Multiplied | None:

@@ -10,7 +10,7 @@ import torch
 from weightatlas.degeneracy.accumulating.products import LINEAR, LINEAR_INPUTS_FIRST
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from torch import nn
 
@@ -82,8 +82,9 @@ class _Place:
 class Parameters:
     """The parameters of a network, found again by tensors that are one or a view of one."""
 
-    def __init__(self, model: nn.Module) -> None:
-        """Take them by their first names."""
+    def __init__(self, model: nn.Module, *, loose: Collection[str] = ()) -> None:
+        """Take them by their first names; biases that are `loose` are none of a product's."""
+        self._loose = frozenset(loose)
         self._by_name = dict(model.named_parameters())
         self._names = {id(parameter): name for name, parameter in self._by_name.items()}
         self._attention = {
@@ -128,7 +129,7 @@ class Parameters:
         if found.form == LINEAR_INPUTS_FIRST or next(module.parameters(), None) is None:
             return
         units, width = self.sides(found)
-        bias = self.name(found.bias)
+        bias = self._known(self.name(found.bias))
         shape = tuple(own.shape)
         name = _joined(path, "weight")
         yield Part(Site(path, name, bias, shape, None, found.form, width, units, found.form.kind, is_derived=True))
@@ -184,7 +185,10 @@ class Parameters:
     def _bias(self, bias: torch.Tensor | None, weight: _Place) -> str | None:
         """The name of a bias that stands in its parameter as the weight does in its own."""
         place = None if bias is None or bias.ndim != 1 else self._place(bias)
-        return place.name if place is not None and place.rows == weight.rows else None
+        return self._known(place.name) if place is not None and place.rows == weight.rows else None
+
+    def _known(self, bias: str | None) -> str | None:
+        return None if bias in self._loose else bias
 
 
 def _turned(form: Form, turned: bool) -> Form:

@@ -58,6 +58,11 @@ class GramSum:
             else:
                 _add_compensated(high, self._low[:, start:end, start:], left @ right)
 
+    def drop_last(self) -> None:
+        """Forget the last number of every column."""
+        self._high = self._high[:, :-1, :-1]
+        self._low = None if self._low is None else self._low[:, :-1, :-1]
+
     def matrix(self) -> torch.Tensor:
         """The sum as it stands, float64 (groups, width, width), symmetric."""
         total = self._high.double() if self._low is None else self._high.double() + self._low.double()

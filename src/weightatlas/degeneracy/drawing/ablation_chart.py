@@ -8,7 +8,7 @@ import altair as alt
 import numpy as np
 
 from weightatlas import palette
-from weightatlas.drawing.axes import inline
+from weightatlas.drawing.axes import inline, round_ticks, ticks_axis
 from weightatlas.result import plain
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def _points(ablations: Sequence[EdgeAblation], basis: str) -> list[dict[str, Any
         {
             "pair": f"{one.source} to {one.target}",
             "basis": basis,
-            "edges": max(int(edges), 1),
+            "edges": int(edges),
             "value": plain(float(value)),
             "needed": int(edges) == one.needed,
         }
@@ -56,17 +56,30 @@ def _points(ablations: Sequence[EdgeAblation], basis: str) -> list[dict[str, Any
 def _panel(rows: list[dict[str, Any]], title: str) -> AnyChart:
     width, height = PANEL
     base = inline(rows).encode(
-        x=alt.X("edges:Q", title="edges kept", scale=alt.Scale(type="log", nice=False), axis=alt.Axis(format="~s")),
+        x=_edges(max((row["edges"] for row in rows), default=1)),
         y=alt.Y("value:Q", title="accuracy", scale=alt.Scale(zero=False), axis=alt.Axis(format=".0%")),
         color=alt.Color(
             "basis:N",
             title=None,
             scale=alt.Scale(domain=list(BASES), range=list(BASES.values())),
-            legend=alt.Legend(orient="top", symbolType="stroke"),
+            legend=alt.Legend(orient="top", symbolType="stroke", offset=14),
         ),
         tooltip=["basis:N", alt.Tooltip("edges:Q", format=","), alt.Tooltip("value:Q", format=".2%")],
     )
     lines = base.mark_line(strokeWidth=1.8)
     dots = base.transform_filter("datum.needed").mark_point(filled=True, size=60, opacity=1)
-    chart: AnyChart = alt.layer(lines, dots).properties(width=width, height=height, title=title)
+    chart: AnyChart = alt.layer(lines, dots).properties(
+        width=width, height=height, title=alt.TitleParams(title, limit=width)
+    )
     return chart
+
+
+def _edges(most: int) -> alt.X:
+    """From 0 to the most edges, by the logarithm of one more: without any edge the constants alone are left."""
+    ticks = [0, *round_ticks(1, max(most, 1), most=5)]
+    return alt.X(
+        "edges:Q",
+        title="edges kept",
+        scale=alt.Scale(type="symlog", domain=[0, max(most, 1)], nice=False),
+        axis=ticks_axis(ticks, labelExpr="format(datum.value, '~s')", labelOverlap="greedy"),
+    )

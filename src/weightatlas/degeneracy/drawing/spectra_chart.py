@@ -8,6 +8,7 @@ import altair as alt
 import numpy as np
 
 from weightatlas import palette
+from weightatlas.degeneracy.drawing.powers import powers_axis
 from weightatlas.drawing.axes import inline
 
 if TYPE_CHECKING:
@@ -19,9 +20,15 @@ WIDTH: Final = 400
 HEIGHT: Final = 260
 MOST: Final = 96
 """Singular values of a layer that are drawn; more are thinned evenly."""
+POINTS: Final = 6_000
+"""Of all layers, on each side: of many layers fewer values are drawn, `FEWEST` at least."""
+FEWEST: Final = 16
 FLOOR: Final = 1e-16
 """What is drawn of a singular value that is 0."""
-NAMED: Final = 12
+NAMED: Final = len(palette.CATEGORIES)
+"""Layers that have a colour of their own and a name; more are told by their depth."""
+COLUMNS: Final = 4
+"""Names side by side in the legend."""
 SIDES: Final = {"activations": "activation_spectrum", "gradients": "gradient_spectrum"}
 
 
@@ -40,21 +47,23 @@ def spectra_chart(survey: Degeneracy) -> alt.HConcatChart:
 def spectra_rows(survey: Degeneracy) -> list[dict[str, Any]]:
     """A row a singular value that is drawn."""
     rows: list[dict[str, Any]] = []
-    for depth, layer in enumerate(() if survey.counts is None else survey.counts.layers, start=1):
+    layers = () if survey.counts is None else survey.counts.layers
+    most = max(FEWEST, min(MOST, POINTS // max(len(layers), 1)))
+    for depth, layer in enumerate(layers, start=1):
         for side, name in SIDES.items():
             spectrum = getattr(layer, name)
             if spectrum is None:
                 continue
             values = np.asarray(spectrum.singular_values, dtype=np.float64)
             top = float(values.max(initial=0.0))
-            places = np.unique(np.linspace(0, len(values) - 1, min(MOST, len(values))).round().astype(int))
+            places = np.unique(np.linspace(0, len(values) - 1, min(most, len(values))).round().astype(int))
             rows += [
                 {
                     "layer": layer.layer,
                     "depth": depth,
                     "side": side,
-                    "place": float((place + 1) / len(values)),
-                    "value": max(float(values[place]) / top, FLOOR) if top > 0 else FLOOR,
+                    "place": round((place + 1) / len(values), 4),
+                    "value": float(f"{max(values[place] / top, FLOOR):.4g}") if top > 0 else FLOOR,
                 }
                 for place in places.tolist()
             ]
@@ -66,9 +75,11 @@ def _panel(rows: list[dict[str, Any]], side: str, tolerance: float) -> AnyChart:
     least = min((row["value"] for row in rows), default=FLOOR)
     foot = max(FLOOR, min(least, tolerance) / 3)
     few = len(layers) <= NAMED
-    ramp = alt.Scale(range=list(palette.SEQUENTIAL[1:]))
+    scale = alt.Scale(domain=layers, range=list(palette.CATEGORIES[: len(layers)]))
+    # Two inks, not the house's sequential scale: its ends are too near to the paper, by day and by night.
+    ramp = alt.Scale(range=[palette.VERTICAL, palette.ACCENT], interpolate="rgb")
     colour = (
-        alt.Color("layer:N", sort=layers, title=None, scale=alt.Scale(domain=layers, range=_shades(len(layers))))
+        alt.Color("layer:N", sort=layers, title=None, scale=scale, legend=alt.Legend(columns=COLUMNS, labelLimit=180))
         if few
         else alt.Color("depth:Q", title="layer, from the input", scale=ramp)
     )
@@ -81,7 +92,7 @@ def _panel(rows: list[dict[str, Any]], side: str, tolerance: float) -> AnyChart:
                 "value:Q",
                 title="over the largest",
                 scale=alt.Scale(type="log", domain=[foot, 1.4], nice=False, clamp=True),
-                axis=alt.Axis(format=".0e", tickCount=6),
+                axis=powers_axis(foot),
             ),
             color=colour,
             detail="layer:N",
@@ -91,8 +102,3 @@ def _panel(rows: list[dict[str, Any]], side: str, tolerance: float) -> AnyChart:
     rule = inline([{"value": tolerance}]).mark_rule(color=palette.INK, strokeDash=[4, 3]).encode(y="value:Q")
     chart: AnyChart = alt.layer(lines, rule).properties(width=WIDTH, height=HEIGHT)
     return chart
-
-
-def _shades(count: int) -> list[str]:
-    """Colours of few layers from the input to the output."""
-    return [palette.CATEGORIES[place % len(palette.CATEGORIES)] for place in range(count)]

@@ -10,6 +10,10 @@ FAMILIES: Final = 4
 """Sums that each column goes into, one of each family: with one, two columns that meet could not be told apart."""
 
 
+BLOCK_BYTES: Final = 2**22
+"""Of the rows whose columns are summed at a time: what is freed and taken again stays with the process."""
+
+
 class ColumnSums:
     r"""Sums \(J \Omega\) of the columns of \(J\), each with a random weight in one sum of each of four families.
 
@@ -36,8 +40,8 @@ class ColumnSums:
         self._is_whole = columns <= sums
         if self._is_whole:
             return
-        each = -(-sums // FAMILIES)
-        self._share = -(-columns // each)
+        self._share = -(-columns // -(-sums // FAMILIES))
+        self._each = -(-columns // self._share)
         self._columns = columns
         generator = torch.Generator().manual_seed(seed)
         self._orders = [torch.randperm(columns, generator=generator).to(device) for _ in range(FAMILIES)]
@@ -49,9 +53,14 @@ class ColumnSums:
         """Sum the columns of some rows, (rows, columns) to (rows, sums)."""
         if self._is_whole:
             return rows
-        found = []
-        for order, weights in zip(self._orders, self._weights, strict=True):
-            mixed = rows[:, order] * weights.to(rows.dtype)
-            missing = -self._columns % self._share
-            found.append(torch.nn.functional.pad(mixed, (0, missing)).reshape(len(rows), -1, self._share).sum(2))
-        return torch.cat(found, dim=1)
+        found = rows.new_empty(len(rows), len(self._orders) * self._each)
+        step = max(1, BLOCK_BYTES // (self._columns * rows.element_size()))
+        mixed = rows.new_zeros(min(step, len(rows)), self._each * self._share)
+        for start in range(0, len(rows), step):
+            part = rows[start : start + step]
+            for number, (order, weights) in enumerate(zip(self._orders, self._weights, strict=True)):
+                chosen = mixed[: len(part), : self._columns]
+                torch.mul(part[:, order], weights.to(rows.dtype), out=chosen)
+                sums = mixed[: len(part)].view(len(part), self._each, self._share).sum(2)
+                found[start : start + step, number * self._each : (number + 1) * self._each] = sums
+        return found

@@ -1,4 +1,4 @@
-"""Whether directions that are called free are: each of them, or random combinations of all of a kind."""
+"""Whether directions that are called free are, each of them."""
 
 from __future__ import annotations
 
@@ -6,23 +6,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import torch
+from scipy import sparse
 
-from weightatlas.degeneracy.ranking.checking import changes, largest_singular_value
 from weightatlas.degeneracy.union import SEPARATION
-from weightatlas.evaluation.held_batches import HeldBatches
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
     from weightatlas.degeneracy.ranking.free_directions import FreeDirections
     from weightatlas.degeneracy.ranking.parameter_map import ParameterMap
 
 
 BLOCK: Final = 512
-"""Directions that are followed at once."""
+"""Directions beyond the number of parameters that are held before all are replaced by as many as these."""
 
-EXAMPLES: Final = 128
-"""That combinations are followed on: what is free on all the data is free on these."""
+DENSE: Final = 16
+"""Of so many numbers at most one may be other than 0, if sparse products are to be the faster ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +27,14 @@ class Followed:
     """What following them gave.
 
     Attributes:
-        count: how many directions or combinations.
+        count: how many directions.
         largest: the largest |J v| / |v|, in units of the largest singular value of J; 0 where there are none.
-        union: the dimension of the part of their span that is free; None where not each was followed.
+        union: the dimension of the part of their span that is free.
     """
 
     count: int
     largest: float
-    union: int | None
+    union: int
 
 
 def follow_all(
@@ -49,45 +46,43 @@ def follow_all(
     vectors), and the singular values of R U that are at most `tolerance` times those of R are counted. By the
     min-max theorem J has as many at least.
     """
-    span, count, most = factor[:0], 0, 0.0
-    for rows in _in_blocks(found.rows(network)):
+    span: list[torch.Tensor] = []
+    images: list[torch.Tensor] = []
+    count, most = 0, 0.0
+    for rows in found.rows(network):
         scaled = rows / rows.norm(dim=1, keepdim=True)
+        images.append(_image(factor, scaled))
         count += len(rows)
-        most = max(most, float((factor @ scaled.mT).norm(dim=0).max()))
-        span = torch.cat([span, scaled])
-        if len(span) > network.size + BLOCK:
-            span = torch.linalg.qr(span, mode="r").R
+        most = max(most, float(images[-1].norm(dim=0).max()))
+        span.append(scaled)
+        if sum(map(len, span)) > network.size + BLOCK:
+            span = [torch.linalg.qr(torch.cat(span), mode="r").R]
+            images = [factor @ span[0].mT]
     if not count:
         return Followed(0, 0.0, 0)
     # Of their Gram matrix: what is kept has eigenvalues above SEPARATION squared, far above its rounding.
-    values, vectors = torch.linalg.eigh(span @ span.mT)
+    values, vectors = torch.linalg.eigh(_gram(torch.cat(span)))
     kept = values > SEPARATION**2
-    moved = factor @ ((vectors[:, kept] / values[kept].sqrt()).mT @ span).mT
+    moved = torch.cat(images, dim=1) @ (vectors[:, kept] / values[kept].sqrt())
     steep = 0
     if float(moved.norm()) > tolerance * largest:  # else no singular value is above
         steep = int((torch.linalg.svdvals(moved) > tolerance * largest).sum())
     return Followed(count, most / largest if largest > 0 else 0.0, int(kept.sum()) - steep)
 
 
-def _in_blocks(pieces: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
-    """The same rows, `BLOCK` or more at a time: each product reads all of the factor."""
-    held: list[torch.Tensor] = []
-    for piece in pieces:
-        held.append(piece)
-        if sum(map(len, held)) >= BLOCK:
-            yield torch.cat(held)
-            held = []
-    if held:
-        yield torch.cat(held)
+def _image(factor: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """R v of each row v, as columns: most rows are of one unit's weights, and 0 elsewhere."""
+    columns = rows.any(0).nonzero().flatten()
+    if 2 * len(columns) > rows.shape[1]:
+        return factor @ rows.mT
+    return factor[:, columns] @ rows[:, columns].mT
 
 
-def follow_some(network: ParameterMap, held: HeldBatches, found: FreeDirections, *, checks: int, seed: int) -> Followed:
-    """Follow random combinations of all directions of each kind, on the first `EXAMPLES` of the data."""
-    generator = torch.Generator().manual_seed(seed)
-    rows = torch.cat([found.combined(network, generator) for _ in range(checks)])
-    if not len(rows):
-        return Followed(0, 0.0, None)
-    first = HeldBatches(held, examples=EXAMPLES, device=network.device)
-    moved = changes(network, first, rows.to(network.dtype))
-    largest = largest_singular_value(network, first, seed=seed)
-    return Followed(len(rows), float(moved.max()) / largest if largest > 0 else 0.0, None)
+def _gram(rows: torch.Tensor) -> torch.Tensor:
+    """Inner products of rows, most of whose numbers are 0."""
+    if rows.device.type != "cpu":
+        return rows @ rows.mT
+    few = sparse.csr_array(rows.numpy())
+    if few.nnz * DENSE > rows.numel():
+        return rows @ rows.mT
+    return torch.from_numpy((few @ few.T).toarray())

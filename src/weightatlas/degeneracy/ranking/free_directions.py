@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
@@ -14,45 +15,71 @@ from weightatlas.degeneracy.block_directions import block_directions
 from weightatlas.degeneracy.directions import SOURCES, LayerFreedom, Source
 from weightatlas.degeneracy.grams import LayerGrams, layer_grams
 from weightatlas.degeneracy.heads import head_directions, head_pairs, shift_directions
-from weightatlas.degeneracy.ranking.checking import changes
 from weightatlas.degeneracy.ranking.live_activations import LiveNulls, live_nulls
 from weightatlas.degeneracy.ranking.weight_places import weight_index, why_not
 from weightatlas.degeneracy.streams import Moving, Streams, stream_changes, streams
 from weightatlas.degeneracy.synchrony import Synchrony, synchrony
 from weightatlas.degeneracy.union import rank_of_rows, rows_of_changes, sparse_rows
 from weightatlas.degeneracy.wiring.constants import Constants
-from weightatlas.evaluation.held_batches import HeldBatches
+from weightatlas.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from weightatlas.degeneracy.layer_gram import LayerGram
     from weightatlas.degeneracy.ranking.parameter_map import ParameterMap
     from weightatlas.degeneracy.streams import Changes
+    from weightatlas.evaluation.held_batches import HeldBatches
     from weightatlas.progress import Progress
 
-FIRST: Final = 64
-"""Examples that tell which conditional directions are not free before all data are gone through."""
-
-FREE: Final = 1e-8
-"""A direction counts as free if outputs change along it by at most that share of what they do along a random one."""
-
 BLOCKS: Final = 8192
-"""Directions of synchronised units in the whole network that are written out; more are counted, and not followed."""
-
-
-ROUNDING: Final = 1e4
-"""Of the type of computation: what outputs may change along a free direction."""
+"""Directions of one kind in the whole network that are written out; of synchronised units the scalings of single ones
+are where there are more, and of another kind none."""
 
 Wired = Literal["heads", "linear", "norms"]
 WIRED: Final[tuple[Wired, ...]] = ("heads", "linear", "norms")
 """Kinds that follow from how layers are wired, whatever the data."""
 
-_WORDS: Final[Mapping[Wired, str]] = {
+Kind = Source | Literal["synchronised"] | Wired
+
+WORDS: Final[Mapping[Kind, str]] = {
+    "activations": "dependent activations",
+    "gradients": "dependent gradients",
+    "conditional": "activations where units are live",
+    "synchronised": "synchronised units",
     "heads": "bases of heads",
     "linear": "bases that linear maps alone share",
     "norms": "scales and shifts of norms",
 }
+
+_UNSTEADY: Final = "changes of basis among units that fire together change the outputs"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Claim:
+    """That all directions of one kind in one layer are free, and a random combination of them to try it on.
+
+    Attributes:
+        kind: the kind.
+        layer: module path; of directions that move several layers, the one whose units they are about.
+        columns: int64, which parameters it moves.
+        values: by how much, of length 1.
+        directions: how many they are; of those that move several layers, some may depend on others.
+    """
+
+    kind: Kind
+    layer: str
+    columns: torch.Tensor
+    values: torch.Tensor
+    directions: int
+
+    def withdrawal(self, change: float) -> str:
+        """Say that it does not hold, and how far the outputs change, in units of the steepest change."""
+        found = counted(self.directions, "direction")
+        return (
+            f"{self.layer}: {found} by {WORDS[self.kind]} were claimed, and change the outputs, all or some of them "
+            f"(by {change:.0e} of the steepest change): none is counted"
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,8 +103,24 @@ class Shared:
 
     def rank(self, layer: str | None = None) -> int:
         """How many are independent, of one layer or all."""
-        places = [place for place, owner in enumerate(self.owners) if layer in (None, owner)]
+        places = self._places(layer)
         return rank_of_rows(self.rows[places]) if places else 0
+
+    def without(self, layers: Collection[str]) -> Shared:
+        """Those of other layers."""
+        left = [place for place, owner in enumerate(self.owners) if owner not in layers]
+        return Shared(self.rows[left], tuple(self.owners[place] for place in left))
+
+    def combined(self, layer: str, generator: torch.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """A random combination of a layer's, of length 1: which parameters it moves, and by how much."""
+        own = self.rows[self._places(layer)]
+        weights = torch.randn(own.shape[0], generator=generator, dtype=torch.float64).numpy()
+        columns, places = np.unique(own.indices, return_inverse=True)
+        found = np.bincount(places, own.data * np.repeat(weights, np.diff(own.indptr)))
+        return columns.astype(np.int64), found / np.linalg.norm(found)
+
+    def _places(self, layer: str | None) -> list[int]:
+        return [place for place, owner in enumerate(self.owners) if layer in (None, owner)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,7 +131,8 @@ class FreeDirections:
         grams: of the layers that could be followed.
         freedoms: of those whose weights are trained parameters, by layer.
         reasons: why others are not among them, by layer.
-        live: the null vectors that the conditional kind is from, by layer, with how many half of the positions give.
+        live: the null vectors that the conditional kind is claimed from, by layer, with how many half of the positions
+            give.
         rectified: synchronised units, by layer.
         shared: what these free.
         wired: what bases within attention heads free ("heads"), those of channels that linear maps alone write and
@@ -113,7 +157,7 @@ class FreeDirections:
         return sparse.csr_array(sparse.vstack(parts, format="csr"))
 
     def total(self, source: Source) -> int | None:
-        """Directions of a kind in all layers; None where it was measured in none."""
+        """Directions of a kind in all layers; None where it was measured in none, or is withdrawn."""
         found = [count for one in self.freedoms.values() if (count := one.count(source)) is not None]
         return sum(found) if found else None
 
@@ -140,26 +184,50 @@ class FreeDirections:
         """Every vector of every kind, some at a time, (any number, parameters)."""
         for freedom in self.freedoms.values():
             for source in SOURCES:
-                if freedom.count(source):
-                    yield from freedom.vectors(source, network.size)
+                yield from freedom.vectors(source, network.size)
         if self.others.shape[0]:
             yield torch.from_numpy(self.others.toarray()).to(network.device)
 
-    def combined(self, network: ParameterMap, generator: torch.Generator) -> torch.Tensor:
-        """Random combinations of all directions of each kind in the whole network, of length 1, (kinds, parameters)."""
+    def claims(self, generator: torch.Generator) -> tuple[Claim, ...]:
+        """What is claimed: every kind of every layer, each with a random combination of its directions, by kind."""
         found = []
         for source in SOURCES:
-            row = torch.zeros(network.size, dtype=torch.float64, device=network.device)
-            for freedom in self.freedoms.values():
+            for layer, freedom in self.freedoms.items():
                 matrix = freedom.combined(source, generator)
                 if matrix is not None:
-                    row[freedom.index] = matrix
-            found.append(row)
-        for shared in (self.shared, *self.wired.values()):
-            if shared.owners:
-                weights = torch.randn(len(shared.owners), generator=generator, dtype=torch.float64).numpy()
-                found.append(torch.from_numpy(np.asarray(shared.rows.T @ weights)).to(network.device))
-        return torch.stack([row / row.norm() for row in found if row.norm() > 0] or [found[0][:0]])
+                    count = freedom.count(source) or 0
+                    found.append(Claim(source, layer, freedom.index.flatten(), matrix.flatten(), count))
+        several: list[tuple[Kind, Shared]] = [("synchronised", self.shared), *self.wired.items()]
+        for kind, shared in several:
+            for layer, count in Counter(shared.owners).items():
+                columns, values = shared.combined(layer, generator)
+                found.append(Claim(kind, layer, torch.from_numpy(columns), torch.from_numpy(values), count))
+        return tuple(found)
+
+    def without(self, failed: Mapping[Claim, float]) -> FreeDirections:
+        """What is left without some claims, and notes that say so.
+
+        Args:
+            failed: the claims, and how far the outputs change along each, in units of the steepest change.
+        """
+        freedoms, wired = dict(self.freedoms), dict(self.wired)
+        unsteady = {claim.layer for claim in failed if claim.kind == "synchronised"}
+        for claim in failed:
+            if claim.kind in SOURCES:
+                freedoms[claim.layer] = freedoms[claim.layer].without(claim.kind)
+            elif claim.kind in wired:
+                wired[claim.kind] = wired[claim.kind].without({claim.layer})
+        return replace(
+            self,
+            freedoms=freedoms,
+            rectified={
+                layer: replace(one, skipped=_UNSTEADY) if layer in unsteady else one
+                for layer, one in self.rectified.items()
+            },
+            shared=self.shared.without(unsteady),
+            wired={kind: shared for kind, shared in wired.items() if shared.owners},
+            notes=(*self.notes, *(claim.withdrawal(change) for claim, change in failed.items())),
+        )
 
 
 def free_directions(
@@ -173,7 +241,7 @@ def free_directions(
     seed: int = 0,
     progress: Progress,
 ) -> FreeDirections:
-    """Find them on some data.
+    """Find on some data what should be free; `withdrawing.withdrawn` keeps what is.
 
     Args:
         network: whose parameters they are of.
@@ -209,10 +277,9 @@ def free_directions(
             progress=progress,
         )
     freedoms = {gram.layer: _freedom(network, gram, live.get(gram.layer), tolerance) for gram in usable}
-    freedoms, notes = _proved(network, held, freedoms, live, seed)
     rectified = synchrony(network.model, network.cast_batches(held), tolerance=near, seed=seed, progress=progress)
     shared, missing = _shared(network, rectified)
-    wired, beside = _wired(network, network.cast(next(iter(held))[0][:2]), grams.layers, seed)
+    wired, beside = _wired(network, network.cast(next(iter(held))[0][:2]), grams.layers)
     return FreeDirections(
         grams=grams,
         freedoms=freedoms,
@@ -221,7 +288,7 @@ def free_directions(
         rectified={one.layer: one for one in rectified},
         shared=shared,
         wired=wired,
-        notes=(*notes, *(() if missing is None else (missing,)), *beside),
+        notes=(*(() if missing is None else (missing,)), *beside),
     )
 
 
@@ -232,54 +299,6 @@ def _freedom(network: ParameterMap, gram: LayerGram, live: LiveNulls | None, tol
     )
     conditional = None if live is None else live.vectors
     return LayerFreedom(gram.layer, weight_index(network, gram.site), inputs, outputs, conditional)
-
-
-def _proved(
-    network: ParameterMap,
-    held: HeldBatches,
-    freedoms: Mapping[str, LayerFreedom],
-    live: Mapping[str, LiveNulls],
-    seed: int,
-) -> tuple[dict[str, LayerFreedom], tuple[str, ...]]:
-    """Drop the conditional directions of a layer that a sample of positions gave and that are not free on all data.
-
-    A random combination of those that activations and gradients do not free already is followed, beside a random
-    direction of the same weights: if one of them is not free, the combination is not, with probability 1. The first
-    examples tell which layers are left; these are followed on all data at once, and one by one only if that moves
-    the outputs.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    rows: dict[str, torch.Tensor] = {}
-    others = []
-    for layer, freedom in freedoms.items():
-        beyond = freedom.conditional_beyond() if layer in live and live[layer].is_sample else ()
-        if len(beyond):
-            mixing = torch.randn(len(beyond), generator=generator, dtype=torch.float64).to(network.device)
-            rows[layer] = _placed(network, freedom, torch.tensordot(mixing, beyond, 1))
-            others.append(_placed(network, freedom, torch.randn(freedom.index.shape, generator=generator)))
-    if not rows:
-        return dict(freedoms), ()
-    first = HeldBatches(held, examples=FIRST, device=network.device)
-    both = changes(network, first, torch.stack([*rows.values(), *others]))
-    steep = dict(zip(rows, FREE * both[len(rows) :], strict=True))
-    left = [layer for layer, moved in zip(rows, both, strict=False) if moved <= steep[layer]]
-    if left:
-        scale = (held.examples / first.examples) ** 0.5
-        together = changes(network, held, torch.stack([rows[layer] for layer in left]).sum(0, keepdim=True))
-        if together[0] > scale * min(steep[layer] for layer in left):
-            alone = changes(network, held, torch.stack([rows[layer] for layer in left]))
-            left = [layer for layer, moved in zip(left, alone, strict=True) if moved <= scale * steep[layer]]
-    dropped = [layer for layer in rows if layer not in left]
-    kept = {layer: replace(one, conditional=None) if layer in dropped else one for layer, one in freedoms.items()}
-    note = "{}: conditional directions of the sampled positions are not free on all data"
-    return kept, tuple(note.format(layer) for layer in dropped)
-
-
-def _placed(network: ParameterMap, freedom: LayerFreedom, matrix: torch.Tensor) -> torch.Tensor:
-    """A direction of one layer's weights, of length 1, over all parameters."""
-    row = torch.zeros(network.size, dtype=network.dtype, device=network.device)
-    row[freedom.index] = (matrix / matrix.norm()).to(row)
-    return row
 
 
 def _shared(network: ParameterMap, rectified: Sequence[Synchrony]) -> tuple[Shared, str | None]:
@@ -297,7 +316,7 @@ def _shared(network: ParameterMap, rectified: Sequence[Synchrony]) -> tuple[Shar
 
 
 def _wired(
-    network: ParameterMap, inputs: torch.Tensor, grams: Sequence[LayerGram], seed: int
+    network: ParameterMap, inputs: torch.Tensor, grams: Sequence[LayerGram]
 ) -> tuple[dict[Wired, Shared], tuple[str, ...]]:
     """The directions of heads, of layers that read each other, and of norms, and what was left out of these."""
     with network.ready(), torch.no_grad():
@@ -308,7 +327,7 @@ def _wired(
     counts["norms"] = sum(one.directions for one in found.streams if one.kind == "norm")
     parts: dict[Wired, list[tuple[str, sparse.csr_array]]] = {"heads": [], "linear": [], "norms": []}
     many = [source for source, count in counts.items() if count > BLOCKS]
-    notes = [f"{_WORDS[source]} free more than {BLOCKS} directions: they are not counted" for source in many]
+    notes = [f"{WORDS[source]} free more than {BLOCKS} directions: they are not counted" for source in many]
     for pair in pairs if counts["heads"] <= BLOCKS else ():
         directions = [*head_directions(network.parameters, pair), *shift_directions(network.parameters, pair)]
         owner = _owner(pair.first.weight, int(pair.first.units[0]), grams) or pair.layer
@@ -320,9 +339,6 @@ def _wired(
     for (source, owner), together in several.items():
         parts[source].append((owner, rows_of_changes(together, network)))
     joined = {source: Shared.of(own, network.size) for source, own in parts.items() if own}
-    for source in [one for one in joined if one != "heads" and not _is_free(network, inputs, joined[one], seed)]:
-        del joined[source]
-        notes.append(f"{_WORDS[source]} turn out not to be free: something that was not seen uses them")
     return joined, tuple(notes)
 
 
@@ -342,19 +358,6 @@ def _streamed(
         source = "norms" if free.keys() & found.wiring.norms else "linear"
         if source not in many:
             yield source, owner, 0, free
-
-
-def _is_free(network: ParameterMap, inputs: torch.Tensor, shared: Shared, seed: int) -> bool:
-    """Whether a random combination of directions, followed on some inputs, is free."""
-    generator = torch.Generator().manual_seed(seed)
-    weights = torch.randn(len(shared.owners), generator=generator, dtype=torch.float64).numpy()
-    row = torch.from_numpy(np.asarray(shared.rows.T @ weights)).to(network.device, network.dtype)
-    random = torch.randn(network.size, generator=generator, dtype=torch.float64).to(row)
-    if not row.norm() > 0:
-        return True
-    both = torch.stack([row / row.norm(), random / random.norm()])
-    moved = changes(network, [(inputs, torch.zeros(len(inputs)))], both)
-    return bool(moved[0] <= max(FREE, ROUNDING * torch.finfo(network.dtype).eps) * moved[1])
 
 
 def _owner(weight: str, first: int, grams: Sequence[LayerGram]) -> str | None:

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from tests.degeneracy.planted_surveys import planted_survey
 from tests.degeneracy.sampling.potentials import NOTHING, Potential, itself
 from weightatlas.atlas.charts import save_chart
+from weightatlas.degeneracy.drawing.trace_chart import MOST, trace_chart, trace_rows
 from weightatlas.degeneracy.learning_coefficient import LearningCoefficient, learning_coefficient
-from weightatlas.degeneracy.trace_chart import MOST, trace_chart, trace_rows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,10 +28,21 @@ def test_rows_are_the_draws_of_every_chain_at_their_steps(found: LearningCoeffic
     rows = trace_rows(found)
     kept = [row for row in rows if not row["burn_in"]]
     assert len(rows) == 2 * (10 + 30)
-    assert [row["loss"] for row in kept if row["chain"] == "1"] == found.traces[1].tolist()
-    assert [row["step"] for row in kept if row["chain"] == "0"] == list(range(22, 82, 2))
-    assert [row["step"] for row in rows if row["burn_in"] and row["chain"] == "0"] == list(range(2, 22, 2))
+    assert [row["loss"] for row in kept if row["chain"] == "2"] == found.traces[1].tolist()
+    assert [row["step"] for row in kept if row["chain"] == "1"] == list(range(22, 82, 2))
+    assert [row["step"] for row in rows if row["burn_in"] and row["chain"] == "1"] == list(range(2, 22, 2))
     assert np.mean([row["excess"] for row in kept]) == pytest.approx(found.estimate)
+
+
+def test_chains_have_the_numbers_of_the_table(found: LearningCoefficient) -> None:
+    table = planted_survey(coefficient=found).rows("chains")
+    assert {row["chain"] for row in trace_rows(found)} == {str(row["chain"]) for row in table if row["chain"]}
+
+
+@pytest.mark.parametrize(("thinning", "form"), [(2, ",d"), (1000, "~s")])
+def test_steps_are_written_out_up_to_thousands(found: LearningCoefficient, thinning: int, form: str) -> None:
+    axis = trace_chart(replace(found, thinning=thinning)).to_dict()["layer"][1]["encoding"]["x"]["axis"]
+    assert (axis["format"], axis["labelExpr"]) == (form, "datum.value === 0 ? '0' : datum.label")
 
 
 def test_ground_lines_start_and_mean_are_drawn(found: LearningCoefficient) -> None:

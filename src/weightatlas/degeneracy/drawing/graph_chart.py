@@ -54,9 +54,10 @@ def graph_chart(interactions: Interactions, modules: Modules) -> alt.LayerChart:
     columns = list(dict.fromkeys((node["column"], node["point"]) for node in nodes))
     x = alt.X("column:Q", axis=None, scale=alt.Scale(domain=[-0.18, len(columns) - 0.82], nice=False))
     y = alt.Y("row:Q", axis=None, scale=alt.Scale(domain=[-HEAD / pitch, rows], reverse=True, nice=False))
-    layers: list[Any] = [_lines(edges, x, y), *_dots(nodes, pitch, x, y), _heads(nodes, pitch, x, y)]
+    colours = _colours(nodes)
+    layers: list[Any] = [_lines(edges, colours, x, y), *_dots(nodes, pitch, colours, x, y), _heads(nodes, pitch, x, y)]
     if any(node["letter"] for node in nodes):
-        layers.append(_bands(nodes, pitch, x, y))
+        layers.append(_bands(nodes, pitch, colours, x, y))
     layered: Any = alt.layer(*layers)
     chart: alt.LayerChart = layered.properties(width="container", height=round(rows * pitch) + HEAD)
     return chart
@@ -76,7 +77,6 @@ def graph_rows(interactions: Interactions, modules: Modules) -> list[dict[str, A
             "column": points.index(point),
             "row": float(row),
             "letter": letter_of(int(label)) if modules.count > 1 and label >= 0 else NONE,
-            "colour": _colour(int(label), several=modules.count > 1),
             "joined": bool(label >= 0),
             "importance": plain(float(interactions.basis[point].importances[direction])),
         }
@@ -100,7 +100,6 @@ def edge_rows(interactions: Interactions, modules: Modules) -> list[dict[str, An
     for place in reversed(forward):
         first, second = nodes[adjacency.row[place]], nodes[adjacency.col[place]]
         strength = strengths[first["point"], second["point"]][second["direction"], first["direction"]]
-        inside = first["letter"] == second["letter"]
         found.append(
             {
                 "column": first["column"],
@@ -111,7 +110,7 @@ def edge_rows(interactions: Interactions, modules: Modules) -> list[dict[str, An
                 "target": f"{second['point']}, {second['direction']}",
                 "strength": plain(float(strength)),
                 "share": plain(float(weights[place] / top)),
-                "colour": first["colour"] if inside else palette.GREY,
+                "letter": first["letter"] if first["letter"] == second["letter"] else NONE,
             }
         )
     return found
@@ -148,12 +147,17 @@ def _rows(modules: Modules, labels: npt.NDArray[np.int64], points: list[str]) ->
     return rows
 
 
-def _colour(label: int, *, several: bool) -> str:
-    """Of a module; the ink's grey where there are none, or more than there are colours."""
-    return COLOURS[label] if several and 0 <= label < len(COLOURS) else palette.GREY
+def _colours(nodes: list[dict[str, Any]]) -> alt.Scale:
+    """A colour a module, the largest first; grey for those beyond the palette, and for what is in none.
+
+    They are in the scale and not in the data, for a page exchanges colours at night and leaves data as they are.
+    """
+    letters = sorted({node["letter"] for node in nodes} - {NONE}, key=lambda letter: (len(letter), letter))
+    known = [COLOURS[place] if place < len(COLOURS) else palette.GREY for place in range(len(letters))]
+    return alt.Scale(domain=[*letters, NONE], range=[*known, palette.GREY])
 
 
-def _lines(edges: list[dict[str, Any]], x: alt.X, y: alt.Y) -> alt.Chart:
+def _lines(edges: list[dict[str, Any]], colours: alt.Scale, x: alt.X, y: alt.Y) -> alt.Chart:
     least = (0.3, 0.8) if len(edges) <= FEW else (0.08, 0.4)
     faint, fine = (alt.Scale(domain=[0, 1], range=[low, high]) for low, high in zip(least, (0.8, 2.2), strict=True))
     chart: alt.Chart = (
@@ -164,7 +168,7 @@ def _lines(edges: list[dict[str, Any]], x: alt.X, y: alt.Y) -> alt.Chart:
             y=y,
             x2="column2:Q",
             y2="row2:Q",
-            color=alt.Color("colour:N", scale=None),
+            color=alt.Color("letter:N", scale=colours, legend=None),
             opacity=alt.Opacity("share:Q", scale=faint, legend=None),
             strokeWidth=alt.StrokeWidth("share:Q", scale=fine, legend=None),
             tooltip=["source:N", "target:N", alt.Tooltip("strength:Q", format=".3g")],
@@ -173,7 +177,7 @@ def _lines(edges: list[dict[str, Any]], x: alt.X, y: alt.Y) -> alt.Chart:
     return chart
 
 
-def _dots(nodes: list[dict[str, Any]], pitch: float, x: alt.X, y: alt.Y) -> list[alt.Chart]:
+def _dots(nodes: list[dict[str, Any]], pitch: float, colours: alt.Scale, x: alt.X, y: alt.Y) -> list[alt.Chart]:
     """Dots of the modules' colours, hollow without an edge, with letters where there is room."""
     across = min(max(pitch - 1.0, 2.6), 17.0)
     base = inline(nodes).encode(
@@ -187,8 +191,8 @@ def _dots(nodes: list[dict[str, Any]], pitch: float, x: alt.X, y: alt.Y) -> list
         ],
     )
     dots = base.mark_circle(size=round(0.785 * across**2, 1), opacity=1, strokeWidth=1).encode(
-        fill=alt.condition("datum.joined", alt.Fill("colour:N", scale=None), alt.value(palette.PAPER)),
-        stroke=alt.Stroke("colour:N", scale=None),
+        fill=alt.condition("datum.joined", alt.Fill("letter:N", scale=colours, legend=None), alt.value(palette.PAPER)),
+        stroke=alt.Stroke("letter:N", scale=colours, legend=None),
     )
     if pitch < LETTERED:
         return [dots]
@@ -215,7 +219,7 @@ def _heads(nodes: list[dict[str, Any]], pitch: float, x: alt.X, y: alt.Y) -> alt
     return both
 
 
-def _bands(nodes: list[dict[str, Any]], pitch: float, x: alt.X, y: alt.Y) -> alt.Chart:
+def _bands(nodes: list[dict[str, Any]], pitch: float, colours: alt.Scale, x: alt.X, y: alt.Y) -> alt.Chart:
     """The letter of each module and how many directions it has, left of its band."""
     members: dict[str, list[dict[str, Any]]] = {}
     for node in nodes:
@@ -224,12 +228,12 @@ def _bands(nodes: list[dict[str, Any]], pitch: float, x: alt.X, y: alt.Y) -> alt
     largest = sorted(members.items(), key=lambda item: -len(item[1]))[:BANDS]
     middles = [(min(node["row"] for node in own) + max(node["row"] for node in own)) / 2 for _, own in largest]
     rows = [
-        {"column": -0.06, "row": place, "text": f"{letter}  {len(own)}", "colour": own[0]["colour"]}
+        {"column": -0.06, "row": place, "text": f"{letter}  {len(own)}", "letter": letter}
         for (letter, own), place in zip(largest, spread(middles, LETTER / pitch), strict=True)
     ]
     chart: alt.Chart = (
         inline(rows)
         .mark_text(align="right", fontSize=12, fontWeight=700)
-        .encode(x=x, y=y, text="text:N", color=alt.Color("colour:N", scale=None))
+        .encode(x=x, y=y, text="text:N", color=alt.Color("letter:N", scale=colours, legend=None))
     )
     return chart

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +13,9 @@ import pytest
 from tests.degeneracy.planted_graphs import interactions_of, planted_blocks, random_blocks
 from weightatlas import palette
 from weightatlas.atlas.charts import save_chart
-from weightatlas.degeneracy.graph_chart import MOST, TALL, edge_rows, graph_chart, graph_rows
+from weightatlas.degeneracy.drawing.graph_chart import COLOURS, MOST, TALL, edge_rows, graph_chart, graph_rows
 from weightatlas.degeneracy.modules import Modules, modules
+from weightatlas.wording import number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +31,16 @@ def drawn(sizes: Sequence[int], groups: int) -> tuple[Interactions, Modules]:
     return graph, modules(graph, floors=[0.9] * (len(sizes) - 1), **FAST)
 
 
+def colours_of(graph: Interactions, found: Modules) -> dict[str, str]:
+    """The colour of every module, alike in lines, dots and letters."""
+    layers = [layer for layer in graph_chart(graph, found).to_dict()["layer"] if "encoding" in layer]
+    encodings = [layer["encoding"] for layer in layers]
+    scales = [one[channel]["scale"] for one in encodings for channel in ("color", "stroke") if channel in one]
+    scales += [one["fill"]["condition"]["scale"] for one in encodings if "fill" in one]
+    assert scales == [scales[0]] * len(scales)
+    return dict(zip(scales[0]["domain"], scales[0]["range"], strict=True))
+
+
 def test_a_direction_has_a_place_of_its_own_and_a_module_a_band() -> None:
     graph, found = drawn((8, 9, 7), 2)
     rows = graph_rows(graph, found)
@@ -35,9 +48,20 @@ def test_a_direction_has_a_place_of_its_own_and_a_module_a_band() -> None:
     assert len({(row["column"], row["row"]) for row in rows}) == len(rows)
     bands = {letter: [row["row"] for row in rows if row["letter"] == letter] for letter in "AB"}
     assert max(bands["A"]) < min(bands["B"])
-    assert {row["colour"] for row in rows} == set(palette.CATEGORIES[:2])
     first = [row for row in rows if row["column"] == 0 and row["letter"] == "A"]
     assert sorted(first, key=lambda row: row["row"]) == sorted(first, key=lambda row: -row["importance"])
+
+
+def test_the_largest_modules_have_a_colour_each_and_all_others_are_grey() -> None:
+    graph, found = drawn((8, 9, 7), 2)
+    assert colours_of(graph, found) == {"A": palette.CATEGORIES[0], "B": palette.CATEGORIES[1], "": palette.GREY}
+    many = interactions_of([np.eye(40)])
+    labels = np.tile(np.arange(40), 2)
+    several = replace(modules(many, floors=[0.5], nulls=0, seeds=1, resolutions=()), labels=labels, count=40)
+    found_colours = colours_of(many, several)
+    assert list(found_colours)[:2] == ["A", "B"]
+    assert list(found_colours)[-3:] == ["AM", "AN", ""]
+    assert list(found_colours.values()) == [*COLOURS, *[palette.GREY] * (41 - len(COLOURS))]
 
 
 def test_without_modules_there_is_neither_letter_nor_colour() -> None:
@@ -45,8 +69,8 @@ def test_without_modules_there_is_neither_letter_nor_colour() -> None:
     found = replace(modules(graph, floors=[1.0], **FAST), count=1)
     rows = graph_rows(graph, found)
     assert {row["letter"] for row in rows} == {""}
-    assert {row["colour"] for row in rows} == {palette.GREY}
-    assert {row["colour"] for row in edge_rows(graph, found)} == {palette.GREY}
+    assert {row["letter"] for row in edge_rows(graph, found)} == {""}
+    assert colours_of(graph, found) == {"": palette.GREY}
 
 
 def test_edges_go_forward_carry_their_strength_and_take_their_modules_colour() -> None:
@@ -57,7 +81,8 @@ def test_edges_go_forward_carry_their_strength_and_take_their_modules_colour() -
     assert [edge["share"] for edge in edges] == sorted(edge["share"] for edge in edges)
     letters = {f"{row['point']}, {row['direction']}": row["letter"] for row in graph_rows(graph, found)}
     for edge in edges:
-        assert (edge["colour"] == palette.GREY) == (letters[edge["source"]] != letters[edge["target"]])
+        both = {letters[edge["source"]], letters[edge["target"]]}
+        assert {edge["letter"]} == (both if len(both) == 1 else {""})
         (target, source) = (int(edge[end].split(", ")[1]) for end in ("target", "source"))
         assert edge["strength"] == graph.edges[edge["column"]].strengths[target, source]
 
@@ -93,5 +118,6 @@ def test_small_and_large_graphs_are_drawn_within_a_page(sizes: Sequence[int], gr
     assert 60 <= chart.to_dict()["height"] <= 1.5 * TALL
     save_chart(chart.to_dict(), tmp_path / "graph.svg")
     picture = (tmp_path / "graph.svg").read_text()
-    assert f"{sizes[-1]} directions" in picture or "direction" in picture
+    heads = Counter(re.findall(r">([a-z]+|\d+) directions?<", picture))
+    assert heads == Counter(number(size) for size in sizes)
     assert (">A" in picture) == (groups > 1)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import altair as alt
 
 from weightatlas import palette
-from weightatlas.drawing.axes import inline
+from weightatlas.drawing.axes import THOUSANDS, inline
 from weightatlas.result import plain
 
 if TYPE_CHECKING:
@@ -32,7 +32,10 @@ def trace_chart(result: LearningCoefficient) -> AnyChart:
     rows = trace_rows(result)
     names = list(dict.fromkeys(row["chain"] for row in rows))
     colours = [_COLOURS[number % len(_COLOURS)] for number in range(len(names))]
-    x = alt.X("step:Q", title="step", scale=alt.Scale(nice=False), axis=alt.Axis(format="~s"))
+    last = result.burn_in + result.traces.shape[1] * result.thinning
+    form = "~s" if last >= THOUSANDS else ",d"
+    axis = alt.Axis(format=form, labelExpr="datum.value === 0 ? '0' : datum.label", tickMinStep=1)
+    x = alt.X("step:Q", title="step", scale=alt.Scale(nice=False), axis=axis)
     lines = (
         inline(rows)
         .mark_line(strokeWidth=1, opacity=0.8)
@@ -43,7 +46,6 @@ def trace_chart(result: LearningCoefficient) -> AnyChart:
             tooltip=["chain:N", "step:Q", alt.Tooltip("loss:Q", format=".5g"), alt.Tooltip("excess:Q", format=".4g")],
         )
     )
-    last = result.burn_in + result.traces.shape[1] * result.thinning
     layers = [lines]
     if result.burn_in:
         ground = [{"step": 0, "end": result.burn_in}]
@@ -68,7 +70,7 @@ def trace_rows(result: LearningCoefficient) -> list[dict[str, Any]]:
     for traces, start, length, left_out in parts:
         count = traces.shape[1]
         every = -(-count // MOST) if count else 1
-        for number, trace in enumerate(traces):
+        for number, trace in enumerate(traces, start=1):
             rows.extend(
                 {
                     "chain": str(number),
