@@ -89,7 +89,10 @@ class _Trial:
         return own.to(self._dtype) if own.is_floating_point() else own
 
     def _run(self, parameters: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
-        arguments, named = self._given
+        def fresh(value: Any) -> Any:  # noqa: ANN401 - whatever the network takes; it may write into it
+            return value.clone() if isinstance(value, torch.Tensor) else value
+
+        arguments, named = torch.utils._pytree.tree_map(fresh, self._given)  # noqa: SLF001 - torch names no other
         values = {**self._parameters, **self._buffers, **parameters}
         with in_mode(self._model, training=False), torch.no_grad(), attention_in_parts():
             output = functional_call(self._model, values, arguments, named)
