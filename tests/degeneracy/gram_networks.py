@@ -12,7 +12,7 @@ from torch.autograd.functional import jvp
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from weightatlas.degeneracy.accumulating.passes import output_tensor
+from weightatlas.degeneracy.accumulating.passes import real_output
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -71,7 +71,7 @@ def moved(model: nn.Module, direction: dict[str, torch.Tensor], inputs: torch.Te
 
     def outputs(*tensors: torch.Tensor) -> torch.Tensor:
         output = functional_call(model, dict(zip(own, tensors, strict=True)), (inputs,))
-        return output_tensor(output)
+        return real_output(output)
 
     with sdpa_kernel(SDPBackend.MATH):  # the others have no second derivative
         there = outputs(*(tensor + along[name] for name, tensor in own.items()))

@@ -80,7 +80,7 @@ def test_logits_are_taken_from_what_transformers_give() -> None:
     [
         (torch.zeros(37, 8, 2), r"gives \[37, 8, 2\] for 37 inputs"),
         (torch.zeros(36, 8), r"gives \[36, 8\] for 37 inputs"),
-        ({"logits": torch.zeros(37, 8)}, "gives dict for 37 inputs"),
+        ({"scores": torch.zeros(37, 8)}, "gives dict for 37 inputs"),
         (SimpleNamespace(logits=None), "gives SimpleNamespace"),
     ],
 )

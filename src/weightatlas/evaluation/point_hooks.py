@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import torch
 
 from weightatlas.errors import SourceError
+from weightatlas.evaluation.outputs import output_tensor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,19 +71,17 @@ def hooked(
 
 
 def tensor_of(output: Any) -> torch.Tensor | None:  # noqa: ANN401 - what a module gives
-    """The tensor that what a module gives is about: itself, its logits, its "out", or the first tensor in it.
+    """The tensor that what a module gives is about: `output_tensor`, or else the first tensor in it.
 
     Example:
         >>> tensor_of((torch.ones(1), torch.zeros(1)))
         tensor([1.])
     """
-    if isinstance(output, torch.Tensor):
-        return output
-    logits = getattr(output, "logits", None)
-    if isinstance(logits, torch.Tensor):
-        return logits
-    if isinstance(output, dict):
-        return output["out"] if isinstance(output.get("out"), torch.Tensor) else _first(tuple(output.values()))
+    answer = output_tensor(output)
+    if answer is not None:
+        return answer
+    if isinstance(output, Mapping):
+        return _first(tuple(output.values()))
     if is_dataclass(output):
         return _first(tuple(getattr(output, field.name) for field in fields(output)))
     return _first(tuple(output)) if isinstance(output, tuple | list) else None

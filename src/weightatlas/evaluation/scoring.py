@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from torch.nn import functional
 
 from weightatlas.errors import WeightatlasError
 from weightatlas.evaluation.modes import in_mode
+from weightatlas.evaluation.outputs import output_tensor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -106,8 +106,8 @@ def in_full(logits: torch.Tensor) -> torch.Tensor:
 def logits_of(output: Any, targets: torch.Tensor) -> torch.Tensor:  # noqa: ANN401 - what a network gives
     """Take the logits from what a network gives.
 
-    That is a tensor, an object with `logits` (transformers, GoogLeNet), or a mapping with "out" (torchvision's networks
-    of segmentation).
+    That is `output_tensor`: a tensor, an object with `logits` (transformers, GoogLeNet), or a mapping with "logits" or
+    "out" (torchvision's networks of segmentation).
 
     Raises:
         ClassesError: they are no (batch, classes) where the targets are (batch,), no (batch, classes, positions) or
@@ -115,8 +115,7 @@ def logits_of(output: Any, targets: torch.Tensor) -> torch.Tensor:  # noqa: ANN4
             are not int64, or beyond the classes. On a GPU the last is not looked at: the answer would have to be waited
             for.
     """
-    logits = output["out"] if isinstance(output, Mapping) and "out" in output else output
-    logits = logits if isinstance(logits, torch.Tensor) else getattr(logits, "logits", None)
+    logits = output_tensor(output)
     positions = logits.ndim - 1 if isinstance(logits, torch.Tensor) and logits.ndim in (3, 4) else 1
     if targets.ndim not in (1, positions) or targets.dtype != torch.int64:
         given = f"{str(targets.dtype).removeprefix('torch.')} {list(targets.shape)}"

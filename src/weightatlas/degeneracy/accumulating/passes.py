@@ -18,6 +18,7 @@ from weightatlas.errors import SourceError
 from weightatlas.evaluation.copies import cast, in_precision
 from weightatlas.evaluation.held_batches import HeldBatches
 from weightatlas.evaluation.modes import in_mode
+from weightatlas.evaluation.outputs import output_tensor
 from weightatlas.evaluation.seeding import seed_generators
 from weightatlas.wording import printable
 
@@ -226,7 +227,7 @@ class Passes:
 
     def _flat(self, output: Any, examples: int) -> torch.Tensor:  # noqa: ANN401 - what a network gives
         """What the network gives as (examples, numbers)."""
-        given = output_tensor(output)
+        given = real_output(output)
         if given.ndim == 0 or len(given) != examples:
             problem = f"it gives {list(given.shape)} for {examples} inputs, not something for each"
             raise SourceError(
@@ -302,23 +303,19 @@ def _weights(shape: tuple[int, int], generator: torch.Generator) -> torch.Tensor
     return torch.copysign((0.5 + drawn.abs()).sqrt(), drawn)
 
 
-def output_tensor(output: Any) -> torch.Tensor:  # noqa: ANN401 - what a network gives
-    """The tensor that a network gives: as it is, as `logits`, or a mapping's "logits" or "out".
+def real_output(output: Any) -> torch.Tensor:  # noqa: ANN401 - what a network gives
+    """The answer of a network (`output_tensor`), which must be of real floating-point numbers.
 
     Raises:
-        SourceError: there is none of these, or it is no floating-point tensor.
+        SourceError: there is none, or it is of other numbers.
 
     Example:
-        >>> output_tensor({"out": torch.ones(2)}).tolist()
+        >>> real_output({"out": torch.ones(2)}).tolist()
         [1.0, 1.0]
     """
-    given = output
-    if isinstance(output, Mapping):
-        given = output.get("logits", output.get("out"))
-    elif not isinstance(output, torch.Tensor):
-        given = getattr(output, "logits", None)
-    if not isinstance(given, torch.Tensor) or not given.is_floating_point():
-        what = str(given.dtype) if isinstance(given, torch.Tensor) else type(output).__name__
+    given = output_tensor(output)
+    if given is None or not given.is_floating_point():
+        what = type(output).__name__ if given is None else str(given.dtype)
         remedy = "give a network that gives a tensor of floating-point numbers, or an object that has logits"
         raise SourceError(_NETWORK, f"it gives {what}", remedy)
     return given

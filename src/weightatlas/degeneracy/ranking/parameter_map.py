@@ -16,7 +16,7 @@ from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from weightatlas.degeneracy.accumulating.following import batch_statistics
-from weightatlas.degeneracy.accumulating.passes import output_tensor
+from weightatlas.degeneracy.accumulating.passes import real_output
 from weightatlas.errors import NotFiniteError, SourceError
 from weightatlas.evaluation.copies import cast, in_precision
 from weightatlas.evaluation.seeding import seed_generators
@@ -312,7 +312,7 @@ class ParameterMap:
         return in_precision(inputs.to(self.device), self.dtype)
 
     def _flat(self, output: Any, examples: int) -> torch.Tensor:  # noqa: ANN401 - what a network gives
-        found = output_tensor(output)
+        found = real_output(output)
         if not found.ndim or len(found) != examples:
             problem = f"the network gives {list(found.shape)} for {examples} inputs"
             raise SourceError(_NETWORK, problem, "give one whose outputs have an axis of examples")
