@@ -25,6 +25,8 @@ from weightatlas.degeneracy.structure import Structure
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy.typing as npt
+
 FIRST = LayerCounts(
     "net.first",
     60,
@@ -110,15 +112,29 @@ def edge_ablation_of(source: str, target: str, curve: Sequence[tuple[int, float]
     )
 
 
+def _strongest(strengths: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.bool_]:
+    """So many of the strongest edges, and those from the constant."""
+    mask = np.zeros(strengths.shape, dtype=np.bool_)
+    inner = np.zeros(strengths[1:, 1:].size, dtype=np.bool_)
+    inner[np.argsort(-strengths[1:, 1:], axis=None)[:count]] = True
+    mask[1:, 1:] = inner.reshape(strengths[1:, 1:].shape)
+    mask[1:, 0] = True
+    return mask
+
+
 @cache
 def planted_structure() -> Structure:
     """Three points with two modules; what is left out of each pair, and of the first point."""
     graph = interactions_of(planted_blocks(0, (8, 9, 7), 2, 0.9, 0.03))
     found = modules(graph, floors=[0.9, 0.9], nulls=19, seeds=2, resolutions=())
     assert found.count == 2
-    edges = (
+    tried = (
         edge_ablation_of("p0", "p1", [(0, 0.1), (8, 0.7), (20, 0.95), (72, 0.95)], 20),
         edge_ablation_of("p1", "p2", [(0, 0.1), (63, 0.95)], 63),
+    )
+    edges = tuple(
+        replace(one, mask=_strongest(each.strengths, one.needed or 0))
+        for one, each in zip(tried, graph.edges, strict=True)
     )
     baseline = (
         edge_ablation_of("p0", "p1", [(0, 0.1), (8, 0.4), (60, 0.95), (72, 0.95)], 60),

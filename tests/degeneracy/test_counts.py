@@ -350,3 +350,14 @@ def test_near_synchrony_is_given_beside() -> None:
     found = counted(network, inputs, synchrony=0.1)
     assert any(len(block) > 1 for block in found.synchrony[0].near_blocks)
     assert found.synchronised == found.rescalings
+
+
+def test_half_of_the_positions_frees_no_less_than_all_of_them() -> None:
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
+    with torch.no_grad():
+        model.get_parameter("0.bias")[2] = -1e3  # a unit that is never live: all of its seven weights are free
+    inputs = torch.randn(500, 6, generator=torch.Generator().manual_seed(1))
+    layer = counts(model, [(inputs, inputs)], positions=100, curve=False).layers[0]
+    assert (layer.conditional, layer.conditional_half) == (7, 7)

@@ -309,7 +309,9 @@ def test_the_table_of_what_is_needed_is_in_words() -> None:
         ("edges", "principal components", None, 63),
         ("directions", "principal components", 7, 8),
     ]
-    assert table.heading.reading == "One row a pair of points, of edges, or a point, of directions, and a basis."
+    assert (
+        table.heading.reading == "One row a pair of points and basis, for edges; one a point and basis, for directions."
+    )
     kept = [row["basis"] for row in whole().rows("ablations")]
     assert set(kept) == {"interaction", "pca"}  # the command line's fields stay what they were
 

@@ -335,7 +335,7 @@ def _ablation_table(survey: Degeneracy) -> Table:
         Heading(
             key="needed",
             title="How many edges and directions the accuracy needs",
-            reading="One row a pair of points, of edges, or a point, of directions, and a basis.",
+            reading="One row a pair of points and basis, for edges; one a point and basis, for directions.",
             method="Edges by strength; directions by importance, the last ones left out first.",
         ),
         columns=(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -71,11 +72,32 @@ def test_an_estimate_has_its_range_and_an_exact_number_none() -> None:
     assert (row["source"], row["low"], row["high"]) == ("exact", 45, 55)
 
 
+@pytest.mark.parametrize(("low", "high"), [(45, 60), (50, 50), (0, 100)])
+def test_no_figure_stands_on_the_range_of_an_estimate(low: int, high: int, tmp_path: Path) -> None:
+    estimate = planted_survey(planted_counts(exact_kind="estimate", exact_low=low, exact_high=high))
+    drawn = counts_chart(estimate).to_dict()
+    save_chart(drawn, tmp_path / "counts.svg")
+    svg = (tmp_path / "counts.svg").read_text(encoding="utf-8")
+    ((anchor, place),) = re.findall(
+        r'"text mark" text-anchor="(start|end)" transform="translate\(([\d.]+),[\d.]+\)"[^>]*>50</text>', svg
+    )
+    foots = re.findall(
+        r'aria-roledescription="rule mark" transform="translate\(([\d.]+),[\d.]+\)" x2="(-?[\d.]+)"', svg
+    )
+    assert len(foots) == (low < high)
+    for start, length in foots:
+        ends = sorted((float(start), float(start) + float(length)))
+        assert float(place) < ends[0] if anchor == "end" else float(place) > ends[1]
+    assert anchor == ("end" if low else "start")
+    assert "title" not in drawn["layer"][1]["encoding"]["x"]
+    assert svg.count("directions of the weights that change no output</text>") == 1
+
+
 def test_figures_of_long_bars_stand_inside_and_all_others_beside(tmp_path: Path) -> None:
     chart = counts_chart(planted_survey(planted_counts()))
     _, outside, inside = chart.to_dict()["layer"]
-    assert inside["transform"] == [{"filter": "datum.directions > 30.0"}]
-    assert outside["transform"] == [{"filter": "!(datum.directions > 30.0)"}]
+    assert inside["transform"][-1] == {"filter": "datum.within > 30.0"}
+    assert outside["transform"][-1] == {"filter": "!(datum.within > 30.0)"}
     assert (inside["mark"]["align"], inside["mark"]["color"]) == ("right", palette.PAPER)
     assert (outside["mark"]["align"], outside["mark"]["color"]) == ("left", palette.INK)
     save_chart(chart.to_dict(), tmp_path / "counts.svg")
@@ -144,6 +166,12 @@ def test_names_are_level_where_they_fit(names: list[str], width: int, slanted: b
     drawn = picture(named(names), tmp_path, width=width)
     assert ("rotate(-40" in drawn) is slanted
     assert f">{names[0]}</text>" in drawn
+
+
+@pytest.mark.parametrize(("width", "every"), [(640, 1), (191, 2), (60, 4)])
+def test_slanted_names_are_shown_as_far_as_there_is_room(width: int, every: int, tmp_path: Path) -> None:
+    drawn = picture(named(MANY), tmp_path, width=width)
+    assert [name for name in MANY if f">{name}</text>" in drawn] == MANY[::every]
 
 
 def test_layers_whose_names_end_alike_stay_apart(tmp_path: Path) -> None:

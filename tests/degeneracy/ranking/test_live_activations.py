@@ -26,9 +26,12 @@ def null_projector(rows: torch.Tensor, tolerance: float = 1e-9) -> torch.Tensor:
 
 @pytest.mark.parametrize("examples", [9, 40, 300])
 @pytest.mark.parametrize("rank", [6, WIDTH])
-@pytest.mark.parametrize("decades", [0.0, 7.0])
+@pytest.mark.parametrize("decades", [0.0, 3.9, 7.0])
 def test_they_are_those_of_the_singular_value_decomposition(examples: int, rank: int, decades: float) -> None:
-    """Few rows and many, of full rank and not, with values that fall to near the tolerance."""
+    """Few rows and many, of full rank and not, with values that fall to near the tolerance.
+
+    Or to just above the share that a Gram matrix tells from 0, where its own null vectors lean most.
+    """
     least = min(examples, rank)
     inputs = of_rank(least, (examples, WIDTH), decades)
     torch.manual_seed(0)
@@ -45,7 +48,8 @@ def test_they_are_those_of_the_singular_value_decomposition(examples: int, rank:
         on = preactivations[:, unit] > 0 if unit != 5 else torch.zeros(examples, dtype=torch.bool)
         torch.testing.assert_close(vectors @ vectors.mT, null_projector(inputs[on]), atol=1e-6, rtol=0)
         torch.testing.assert_close(vectors.mT @ vectors, torch.eye(vectors.shape[1], dtype=torch.float64))
-        assert not on.any() or float((inputs[on] @ vectors).norm()) <= 1e-14 * float(inputs[on].norm())
+        rounding = inputs[on].numel() * torch.finfo(torch.float64).eps  # Householder's bound, of the rows' length
+        assert float((inputs[on] @ vectors).norm()) <= rounding * float(inputs[on].norm())
     assert not found.is_sample
     assert found.half == sum(vectors.shape[1] for vectors in found.vectors)
 
@@ -102,3 +106,18 @@ def test_several_calls_of_a_layer_are_as_one() -> None:
             torch.testing.assert_close(vectors @ vectors.mT, null_projector(rows[on[:, unit]]), atol=1e-9, rtol=0)
         for vectors, wanted in zip(both[1], found["at once"][1], strict=True):
             torch.testing.assert_close(vectors @ vectors.mT, wanted @ wanted.mT, atol=1e-9, rtol=0)
+
+
+def test_null_vectors_lean_no_more_than_rounding_of_the_activations_makes_them() -> None:
+    """By Wedin's theorem eps over the smallest share; a Gram matrix's own lean by eps over its square."""
+    share = 10**-3.9
+    inputs = of_rank(20, (300, WIDTH), 3.9)
+    torch.manual_seed(0)
+    network = ParameterMap(nn.Sequential(nn.Linear(WIDTH, 2, bias=False), nn.Linear(2, 3)))  # live everywhere
+    held = HeldBatches([(inputs, inputs)])
+    layers = layer_grams(network.model, held).layers
+    found = live_nulls(network, held, layers, positions=300, tolerance=1e-9, progress=silent)["0"]
+    eps = torch.finfo(torch.float64).eps
+    for vectors in found.vectors:
+        lean = (vectors @ vectors.mT - null_projector(inputs)).norm()
+        assert float(lean) <= inputs.numel() ** 0.5 * eps / share < eps / share**2

@@ -154,6 +154,15 @@ def test_an_example_beyond_the_first_ones_is_enough() -> None:
     assert kept.free.freedoms["2"].count("activations") == 0
 
 
+def test_first_examples_that_no_weight_acts_on_do_not_make_all_free() -> None:
+    network, held, found = planted_network()
+    inputs = next(iter(held))[0]
+    dead = torch.cat([torch.zeros(150, 6), inputs])
+    claimed = with_false(found, network, "gradients")
+    kept = tried(network, HeldBatches([(dead, torch.zeros(len(dead)))]), claimed, by_factor=False)
+    assert figures(kept.free) == figures(claimed) | {("gradients", LAYER): None}
+
+
 def test_nothing_is_claimed_and_nothing_followed() -> None:
     network, held = ParameterMap(nn.Linear(3, 2)), HeldBatches(batches(inputs_of(0, 20, width=3)))
     found = free_directions(network, held, tolerance=TOLERANCE, positions=10, progress=silent)

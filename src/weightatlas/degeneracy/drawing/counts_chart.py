@@ -41,6 +41,8 @@ WORDS: Final = {
 LETTER: Final = 6.5
 """Room of a letter on the axis of layers, in pixels; names have two more between them."""
 SLANTED: Final = -40
+ROOM: Final = 16
+"""Of a slanted name along the axis; where there is less only every second is shown, or every third and so on."""
 NARROW: Final = 600
 """Width of a page on which four names of kinds have no room side by side."""
 ABOVE: Final = 22
@@ -72,10 +74,16 @@ def counts_chart(survey: Degeneracy) -> AnyChart:
     bars = base.mark_bar(stroke=None, height={"band": 0.68}).encode(
         color=alt.condition("datum.total", alt.value(palette.ACCENT), alt.value(palette.GREY)), tooltip=tooltip
     )
-    long = f"datum.directions > {LONG * top}"
-    figures = base.encode(text=alt.Text("directions:Q", format=","))
+    long = f"datum.within > {LONG * top}"
+    # Clear of the range of an estimate: beyond it beside a bar, before it within.
+    figures = base.transform_calculate(
+        beside="max(datum.directions, datum.high || 0)",
+        within="isValid(datum.low) ? min(datum.directions, datum.low) : datum.directions",
+    ).encode(text=alt.Text("directions:Q", format=","))
     outside = figures.transform_filter(f"!({long})").mark_text(align="left", dx=5, color=palette.INK, fontSize=11)
+    outside = outside.encode(x="beside:Q")
     inside = figures.transform_filter(long).mark_text(align="right", dx=-5, color=palette.PAPER, fontSize=11)
+    inside = inside.encode(x="within:Q")
     layers: list[alt.Chart] = [bars, outside, inside]
     estimates = [row for row in rows if row["low"] is not None and row["low"] < row["high"]]
     if estimates:
@@ -167,7 +175,8 @@ def _named(labels: Sequence[str], depths: Sequence[int]) -> alt.X:
         title=None,
         labelAngle=alt.ExprRef(f"width < {level} ? {SLANTED} : 0"),
         labelAlign=alt.ExprRef(f"width < {level} ? 'right' : 'center'"),
-        labelExpr=f"{json.dumps(names)}[datum.value]",
+        labelExpr=f"(datum.value - 1) % ceil({ROOM * len(names)} / width) ? '' : {json.dumps(names)}[datum.value]",
+        labelOverlap=False,
         labelLimit=LONGEST,
     )
     return alt.X("depth:O", axis=axis)

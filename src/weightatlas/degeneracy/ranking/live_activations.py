@@ -159,7 +159,7 @@ class _Sample:
                 on = live[group, unit]
                 own = _Rows(rows[group, on & first], rows[group, on & ~first], tolerance)
                 vectors.append(own.null())
-                half += own.half() if is_sample and vectors[-1].shape[1] < rows.shape[2] else 0
+                half += own.half() if is_sample else 0
         total = sum(found.shape[1] for found in vectors)
         return LiveNulls(tuple(vectors), half if is_sample else total, len(self.drawn), is_sample)
 

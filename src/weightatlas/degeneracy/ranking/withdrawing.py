@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 EXAMPLES: Final = 128
 """That tell what is steepest."""
 
-FEW: Final = 8
-"""That are gone through first, then `EXAMPLES`, then all: what is free is so on any, and most that is not is not here."""
+FIRST: Final = (8, 32, EXAMPLES)
+"""That are gone through before all are: what is free is so on any, and most of what is not fails on the first."""
 
 NUMBERS: Final = 2**27
 """Of directions that are followed at once: 1 GiB."""
@@ -63,8 +63,8 @@ def withdrawn(
     directions may be free: which is not known.
 
     Without J's factor the first `EXAMPLES` give the largest singular value per root of examples. What fails is looked
-    for on the first `FEW` and `EXAMPLES`, where outputs that change by more than all may do are proof; all data are
-    gone through once with what is left, several times only if that fails.
+    for on the `FIRST` of them, where outputs that change by more than all may do are proof; all data are gone through
+    once with what is left, several times only if that fails.
 
     Args:
         network: whose outputs they are.
@@ -97,10 +97,12 @@ def _by_factor(factor: torch.Tensor, largest: float) -> Moved:
 
 def _on_data(network: ParameterMap, held: HeldBatches, tolerance: float, seed: int) -> list[tuple[Moved, float]]:
     """How far outputs change on more and more data, per root of examples, and the share by which they may."""
-    sizes = [size for size in (FEW, EXAMPLES) if size < held.examples]
+    sizes = [size for size in FIRST if size < held.examples]
     parts = [HeldBatches(held, examples=size, device=network.device) for size in sizes] + [held]
-    first = next(part for part in reversed(parts) if part.examples <= EXAMPLES or part is parts[0])
+    first = next(part for part in reversed(parts) if part.examples <= EXAMPLES)
     largest = largest_singular_value(network, first, seed=seed) * first.examples**-0.5
+    if not largest > 0:
+        largest = largest_singular_value(network, held, seed=seed) * held.examples**-0.5
 
     def on(part: HeldBatches) -> Moved:
         length = largest * part.examples**0.5
