@@ -190,7 +190,7 @@ def test_chains_that_leave_the_finite_numbers_are_named() -> None:
     assert np.isnan(found.estimate)
     assert np.isnan(found.low)
     assert np.isnan(found.chains).all()
-    assert found.flags[0].startswith("chains 0 and 1 of 2 left the finite numbers")
+    assert found.flags[0].startswith("chains 1 and 2 of 2 left the finite numbers")
 
 
 def test_one_chain_that_is_lost_leaves_the_others() -> None:

@@ -413,7 +413,8 @@ def _layers(
         )
     for layer, reason in found.reasons.items():
         if layer not in {gram.layer for gram in found.grams.layers}:
-            own = sum(tensor.numel() for name, tensor in network.parameters.items() if name.rpartition(".")[0] == layer)
+            named = [tensor for name, tensor in network.parameters.items() if layer in (name, name.rpartition(".")[0])]
+            own = sum(tensor.numel() for tensor in named)
             yield LayerCounts(layer, own, skipped=reason)
 
 

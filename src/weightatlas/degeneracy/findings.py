@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from weightatlas.degeneracy.counts import EVERY, LIMITED
+from weightatlas.degeneracy.drawing.powers import figure
 from weightatlas.plate import Finding
 from weightatlas.wording import capitalized, counted, listed
 
@@ -38,7 +40,7 @@ def degeneracy_findings(survey: Degeneracy) -> list[Finding]:
     said: list[Finding] = []
     if survey.counts is not None:
         said.append(Finding(counts_title(survey.counts), _counts_evidence(survey.counts), "counts", 1.0))
-        said.append(Finding(layers_title(survey.counts), _layers_evidence(survey.counts), "layers", 0.8))
+        said.append(Finding(layers_title(survey.counts), _layers_evidence(survey.counts), "shares", 0.8))
     if survey.structure is not None:
         found = survey.structure
         if found.edges:
@@ -55,17 +57,22 @@ def degeneracy_findings(survey: Degeneracy) -> list[Finding]:
 def counts_title(found: Counts) -> str:
     """How many directions are free, or why that says little."""
     limit = found.limit
+    few = f"{counted(found.examples, 'example')} {'is' if found.examples == 1 else 'are'} too few to tell"
     if found.exact is None:
         least = max(found.union, found.exact_low)
-        return f"At least {least:,} of {found.parameters:,} directions of the weights ({_share(least, found)}) are free"
+        said = f"{least:,} of {found.parameters:,} directions of the weights ({_share(least, found)}) are free"
+        return capitalized(f"{few}: at least {said}" if found.data_limited else f"at least {said}")
     about = "about " if found.exact_kind == "estimate" else ""
     if found.data_limited:
         words = f"no network has fewer than {max(found.parameters - limit, 0):,} on so many"
         if (found.rank or 0) <= LIMITED * limit:
             words = "each example fixes as many as it would by itself"
-        return (
-            f"{counted(found.examples, 'example')} are too few to tell: {about}{found.exact:,} of {found.parameters:,} "
-            f"directions are free, and {words}"
+        return capitalized(f"{few}: {about}{found.exact:,} of {found.parameters:,} directions are free, and {words}")
+    half = halved(found)
+    if half is not None and _falls(found, half[1]):
+        return capitalized(
+            f"{about}{found.exact:,} of {found.parameters:,} directions of the weights ({_share(found.exact, found)}) "
+            f"are free on these examples, fewer on more: {half[1]:,} on half of them"
         )
     return capitalized(
         f"{about}{found.exact:,} of {found.parameters:,} directions of the weights ({_share(found.exact, found)}) "
@@ -87,7 +94,7 @@ def _counts_evidence(found: Counts) -> tuple[str, ...]:
         said.append(f"on half the examples {half[1]:,}")
     if found.checked:
         each = f"{found.checked:,}" if found.union_kind == EVERY else "random combinations of all"
-        said.append(f"{each} followed: at most {short(found.largest_change)} of the steepest change")
+        said.append(f"{each} followed: at most {figure(found.largest_change, 1)} of the steepest change")
     return tuple(said)
 
 
@@ -107,19 +114,14 @@ def curve_title(found: Counts) -> str:
     if half is None or found.exact is None:
         return "How many directions are free, over the number of examples"
     examples, nullity = half
-    if nullity - found.exact > STEADY * found.parameters:
+    if _falls(found, nullity):
         return f"The count still falls: {nullity:,} on {examples:,} examples, {found.exact:,} on {found.examples:,}"
     return f"The count holds: {nullity:,} on {examples:,} examples, {found.exact:,} on {found.examples:,}"
 
 
-def short(value: float) -> str:
-    """A small figure in one digit.
-
-    Example:
-        >>> short(1e-9), short(3.2e-16)
-        ('1e-9', '3e-16')
-    """
-    return f"{value:.0e}".replace("e-0", "e-")
+def _falls(found: Counts, before: int) -> bool:
+    """Whether there were clearly more on half of the examples."""
+    return bool(found.exact) and before - (found.exact or 0) > STEADY * found.parameters
 
 
 def layers_title(found: Counts) -> str:
@@ -131,7 +133,9 @@ def layers_title(found: Counts) -> str:
     if _free(free[0]) == 0:
         return f"No direction of {'the layer' if len(known) == 1 else f'{len(known)} layers'} is free on its own"
     names = [f"{layer.layer} ({_free(layer):.0%})" for layer in free[:NAMED] if _free(layer) > 0]
-    return f"Most is free in {listed(names)}" if len(known) > 1 else f"Of {names[0]} of its directions are free"
+    if len(known) == 1:
+        return f"{_free(free[0]):.0%} of the directions of {free[0].layer} are free on their own"
+    return f"Most is free on its own in {listed(names)}"
 
 
 def _free(layer: LayerCounts) -> float:
@@ -159,10 +163,11 @@ def ablation_title(found: Structure) -> str:
     ours, theirs = (_needed(edges) for edges in (found.edges, found.baseline_edges))
     if ours is None or theirs is None:
         return "How few edges keep the accuracy"
-    verb = "needs" if ours < theirs else "needs no fewer:"
+    if ours == theirs == 0:
+        return "No edge is needed: the accuracy without any is as high"
     if ours < theirs:
-        return f"The interaction basis {verb} {ours:,} edges where principal components need {theirs:,}"
-    return f"The interaction basis {verb} {ours:,} edges, and principal components {theirs:,}"
+        return f"The interaction basis needs {ours:,} edges where principal components need {theirs:,}"
+    return f"The interaction basis needs no fewer edges: {ours:,}, and principal components {theirs:,}"
 
 
 def _needed(edges: Sequence[EdgeAblation]) -> int | None:
@@ -171,17 +176,23 @@ def _needed(edges: Sequence[EdgeAblation]) -> int | None:
 
 
 def _ablation_evidence(found: Structure) -> tuple[str, ...]:
-    baseline = {(one.source, one.target): one.needed for one in found.baseline_edges}
+    baseline = {(one.source, one.target): _needed_of(one) for one in found.baseline_edges}
     return tuple(
-        f"{one.source} to {one.target}: {one.needed:,} of {one.total:,} ({baseline.get((one.source, one.target))})"
+        f"{one.source} to {one.target}: {_needed_of(one)}, principal components "
+        f"{baseline.get((one.source, one.target), 'not tried')}"
         for one in found.edges
-        if one.needed is not None
     )
+
+
+def _needed_of(edges: EdgeAblation) -> str:
+    return f"not even all {edges.total:,}" if edges.needed is None else f"{edges.needed:,} of {edges.total:,}"
 
 
 def modules_title(found: Structure) -> str:
     """How many modules there are, if more than chance makes."""
     modules = found.modules
+    if math.isnan(modules.modularity):
+        return "No edge counts: there is no graph to divide"
     if modules.count < 2:
         return "The graph of interactions falls into modules no more than chance makes it"
     return f"The directions form {counted(modules.count, 'module')} that chance does not make"
@@ -190,6 +201,8 @@ def modules_title(found: Structure) -> str:
 def _modules_evidence(found: Structure) -> tuple[str, ...]:
     modules = found.modules
     null = np.asarray(modules.null_modularity)
+    if math.isnan(modules.modularity):
+        return (counted(len(modules.nodes), "direction"),)
     said = [f"modularity {modules.modularity:.3f}"]
     if null.size:
         said.append(f"rewired graphs {np.median(null):.3f} (at most {null.max():.3f}), p = {modules.p_value:.2g}")

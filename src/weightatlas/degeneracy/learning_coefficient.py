@@ -258,7 +258,7 @@ def _run(posterior: LocalPosterior, options: ChainOptions, seed: int, progress: 
         chain = Chain(posterior, sampler=options.sampler, step_size=step_size, seed=chain_seed)
         burned.append(chain.run(burn_in, every=max(1, min(thinning, burn_in))).losses)
         drawn.append(chain.run(options.draws * thinning, every=thinning, twice=True))
-        progress(number + 1, options.chains, f"chain {number}")
+        progress(number + 1, options.chains, f"chain {number + 1}")
     return _Run(
         step_size=step_size,
         burn_in=burn_in,

@@ -38,10 +38,10 @@ def test_each_fault_has_its_own_sentence() -> None:
 
 def test_chains_that_are_lost_are_named() -> None:
     one = flags.not_finite(np.array([1.0, math.nan, 2.0]))
-    assert one[0].startswith("chain 1 of 3")
+    assert one[0].startswith("chain 2 of 3")
     assert "of the others" in one[0]
     two = flags.not_finite(np.array([math.nan, math.inf]))
-    assert two[0].startswith("chains 0 and 1 of 2")
+    assert two[0].startswith("chains 1 and 2 of 2")
     assert "no estimate" in two[0]
 
 

@@ -18,7 +18,7 @@ from weightatlas.degeneracy.heads import head_directions, head_pairs, shift_dire
 from weightatlas.degeneracy.ranking.live_activations import LiveNulls, live_nulls
 from weightatlas.degeneracy.ranking.weight_places import weight_index, why_not
 from weightatlas.degeneracy.streams import Moving, Streams, stream_changes, streams
-from weightatlas.degeneracy.synchrony import Synchrony, synchrony
+from weightatlas.degeneracy.synchrony import Synchrony, synchrony, undecided_notes
 from weightatlas.degeneracy.union import rank_of_rows, rows_of_changes, sparse_rows
 from weightatlas.degeneracy.wiring.constants import Constants
 from weightatlas.wording import counted
@@ -288,7 +288,7 @@ def free_directions(
         rectified={one.layer: one for one in rectified},
         shared=shared,
         wired=wired,
-        notes=(*(() if missing is None else (missing,)), *beside),
+        notes=(*(() if missing is None else (missing,)), *beside, *undecided_notes(rectified)),
     )
 
 

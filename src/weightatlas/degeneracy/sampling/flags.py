@@ -34,7 +34,7 @@ MOST_WANDERING: Final = 1.1
 
 def not_finite(chains: Array) -> list[str]:
     """The chains that left the finite numbers."""
-    lost = [str(number) for number in np.flatnonzero(~np.isfinite(chains))]
+    lost = [str(number) for number in np.flatnonzero(~np.isfinite(chains)) + 1]
     if not lost:
         return []
     which = f"chain {lost[0]}" if len(lost) == 1 else f"chains {listed(lost)}"
