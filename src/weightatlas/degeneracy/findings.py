@@ -221,10 +221,10 @@ def coefficient_evidence(found: LearningCoefficient) -> tuple[str, ...]:
     """Figures of the chains."""
     said = [
         f"{counted(len(found.chains), 'chain')}, {found.effective_draws:,.0f} effective draws",
-        f"nβ {found.nbeta:.3g}",
+        f"nβ {found.nbeta:.3g}, prior of precision {found.localization:.3g}",
     ]
     if found.bracket is not None:
-        said.append(f"the Hessian's rank allows {found.bracket[0]:.4g} to {found.bracket[1]:.4g}")
+        said.append(f"the rank of the loss's curvature allows {found.bracket[0]:.4g} to {found.bracket[1]:.4g}")
     return (*said, *found.flags[1:])
 
 

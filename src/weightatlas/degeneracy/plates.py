@@ -359,8 +359,8 @@ def _chains(found: LearningCoefficient) -> Chart:
             title=coefficient_title(found),
             reading=_chain_reading(found),
             method=(
-                f"Langevin dynamics held near the weights, nβ = {figure(found.nbeta)}; the estimate is nβ times the "
-                "mean loss above the first."
+                f"Langevin dynamics held near the weights by a prior of precision {figure(found.localization)}, "
+                f"nβ = {figure(found.nbeta)}; the estimate is nβ times the mean loss above the first."
             ),
             null=""
             if found.bracket is None

@@ -62,6 +62,9 @@ COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
         "chain",
         "estimate",
         "nbeta",
+        "localization",
+        "prior_sensitivity",
+        "prior_sensitivity_error",
         "initial_loss",
         "draws",
         "burn_in",
@@ -261,6 +264,7 @@ def chain_rows(survey: Degeneracy) -> Iterator[Row]:
         return
     base: Row = {
         "nbeta": plain(found.nbeta),
+        "localization": plain(found.localization),
         "initial_loss": plain(found.initial_loss),
         "draws": int(np.shape(found.traces)[1]),
         "burn_in": found.burn_in,
@@ -268,6 +272,8 @@ def chain_rows(survey: Degeneracy) -> Iterator[Row]:
     yield base | {
         "chain": None,
         "estimate": plain(found.estimate),
+        "prior_sensitivity": plain(found.prior_sensitivity),
+        "prior_sensitivity_error": plain(found.prior_sensitivity_error),
         "effective_draws": plain(found.effective_draws),
         "flags": list(found.flags),
     }
