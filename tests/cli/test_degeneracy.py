@@ -104,3 +104,10 @@ def test_between_fewer_than_two_points_there_is_nothing(
     line = capsys.readouterr().err.strip()
     assert "\n" not in line
     assert "two points or more are needed" in line
+
+
+def test_rows_of_the_whole_network_say_so_in_a_terminal(network: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["degeneracy", network, *MODEL, *DATA, "--counts-only"]) == 0
+    header, _, first, *_ = capsys.readouterr().out.splitlines()
+    assert header.split()[:4] == ["layer", "freed", "by", "directions"]
+    assert first.split()[:2] == ["(network)", "activations"]

@@ -361,3 +361,13 @@ def test_half_of_the_positions_frees_no_less_than_all_of_them() -> None:
     inputs = torch.randn(500, 6, generator=torch.Generator().manual_seed(1))
     layer = counts(model, [(inputs, inputs)], positions=100, curve=False).layers[0]
     assert (layer.conditional, layer.conditional_half) == (7, 7)
+
+
+def test_units_without_weights_have_no_scalings() -> None:
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    inputs = torch.randn(20, 6, generator=torch.Generator().manual_seed(1))
+    found = counts(model, [(inputs, inputs)])
+    assert (found.synchronised, found.rescalings) == (0, 0)

@@ -362,8 +362,8 @@ def test_the_chains_are_read_as_they_are_drawn() -> None:
         "draws: what lies between, times nβ, is the estimate. What stands on grey is burn-in, and left out."
     )
     assert drawn.method == (
-        "Langevin dynamics held near the weights by a prior of precision 1, nβ = 72,380; the estimate is nβ times the mean "
-        "loss above the first."
+        "Langevin dynamics held near the weights by a prior of precision 1, nβ = 72,380; "
+        "the estimate is nβ times the mean loss above the first."
     )
     assert drawn.null == "The rank of the loss's curvature allows 0.5 to 123,500."
     bare = heading("chains", not_sampled())

@@ -38,13 +38,13 @@ PART: Final[Mapping[str, str]] = {
 
 SHOWN: Final[Mapping[TableName, tuple[TerminalColumn, ...]]] = {
     "counts": (
-        TerminalColumn("layer", "layer"),
+        TerminalColumn("layer", "layer", empty="(network)"),
         TerminalColumn("source", "freed by"),
         TerminalColumn("directions", "directions"),
         TerminalColumn("share", "of the weights", form="share"),
+        TerminalColumn("data_limited", "data-limited"),
         TerminalColumn("parameters", "weights"),
         TerminalColumn("limit", "examples × outputs"),
-        TerminalColumn("data_limited", "data-limited"),
     ),
     "layers": (
         TerminalColumn("layer", "layer"),

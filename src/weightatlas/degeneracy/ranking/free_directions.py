@@ -166,9 +166,9 @@ class FreeDirections:
         return self.shared.rank(layer) if self._measured(layer) else None
 
     def rescalings(self, layer: str | None = None) -> int | None:
-        """Scalings of single units, which are independent but for units that do nothing; None as `synchronised`."""
+        """Scalings of single units, which are independent; those of units without weights do nothing. None as above."""
         measured = self._measured(layer)
-        return sum(one.rescalings for one in measured) if measured else None
+        return min(sum(one.rescalings for one in measured), self.shared.rank(layer)) if measured else None
 
     def wired_rank(self, source: Wired, layer: str | None = None) -> int | None:
         """The rank of one kind of these, of a layer or the whole network; None where there are none."""
