@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from weightatlas.lab.experiments.degeneracy_result import DegeneracyResult
 
 FOLLOWED = (
-    "A step along the directions called free, as long as the weights, leaves the outputs unchanged (within 1e-06 of "
+    "A step along the directions called free, as long as the weights, leaves the outputs unchanged (within 10⁻⁶ of "
     "themselves): so in five of five networks."
 )
 SPARED = (

@@ -62,7 +62,7 @@ def edges_chart(result: DegeneracyResult) -> alt.FacetChart:
         .mark_point(size=34, opacity=0.85)
         .encode(
             x=alt.X(
-                "edges:Q", title="edges needed", scale=alt.Scale(type="symlog"), axis=alt.Axis(format="~s", tickCount=4)
+                "edges:Q", title="edges needed", scale=alt.Scale(type="symlog"), axis=alt.Axis(format=",d", tickCount=4)
             ),
             y=alt.Y("from:N", title="from", sort=None),
             yOffset=alt.YOffset("basis:N", sort=list(KINDS)),
@@ -106,11 +106,11 @@ def curve_chart(result: DegeneracyResult) -> alt.FacetChart:
     rows = curve_rows(result)
     base = alt.Chart().encode(
         x=alt.X(
-            "examples:Q", title="examples", scale=alt.Scale(type="log", base=2), axis=alt.Axis(format="~s", tickCount=5)
+            "examples:Q", title="examples", scale=alt.Scale(type="log", base=2), axis=alt.Axis(format=",d", tickCount=5)
         ),
         detail="seed:N",
     )
-    y = alt.Y("rank:Q", title="rank", axis=alt.Axis(format="~s", tickCount=4))
+    y = alt.Y("rank:Q", title="rank", axis=alt.Axis(format=",d", tickCount=4))
     allowed = base.mark_line(color=palette.GREY, strokeDash=[4, 3]).encode(y="allowed:Q")
     lines = base.mark_line(color=palette.INK, strokeWidth=1).encode(y=y)
     dots = base.mark_point(size=24, filled=True, color=palette.INK).encode(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from weightatlas.degeneracy.drawing.powers import figure
 from weightatlas.lab.experiments.degeneracy_published import LOCAL, MODULUS, PCA
 from weightatlas.lab.experiments.degeneracy_variants import UNCHANGED
 from weightatlas.lab.experiments.plates import interval, tally
@@ -23,6 +24,12 @@ MEASURED: Final = {
     "llc": "learning coefficient",
     "nullity": "free directions",
     "modularity_gain": "modularity above chance",
+}
+RANKED: Final = {
+    "nullity": "free directions",
+    "union": "explained ones",
+    "effective_rank": "effective rank",
+    "llc": "learning coefficient",
 }
 GROWS: Final = ("nullity", "union")
 """Measures that grow with degeneracy; the others fall."""
@@ -64,9 +71,9 @@ def _followed(result: DegeneracyResult) -> Finding | None:
     random = [value for item in judged for value in result.values(item.variant, "followed_random").values()]
     statement = (
         f"A step along the directions called free, as long as the weights, leaves the outputs unchanged (within "
-        f"{UNCHANGED:g} of themselves): so in {tally(agreeing)} of {counted(len(judged), 'network')}."
+        f"{figure(UNCHANGED)} of themselves): so in {tally(agreeing)} of {counted(len(judged), 'network')}."
     )
-    told = [f"{item.variant}: {item.effect.variant.mean:.1e}" for item in judged]
+    told = [f"{item.variant}: {figure(item.effect.variant.mean, 2)}" for item in judged]
     if random:
         told.append(f"a step as long in a random direction changes them by {min(random):.2g} or more")
     return Finding(statement, tuple(told), plate="counts", importance=0.9)
@@ -105,7 +112,10 @@ def _ranks(result: DegeneracyResult) -> Finding | None:
         f".05) in {tally(sure)} of {len(rows)} rank correlations"
     )
     statement += f"; {tally(as_said)} of them as claimed, more degenerate and lower." if sure else "."
-    told = tuple(f"{row['variant']}, {row['measure']}: {row['rho']:+.2f}, p {row['p_value']:.2g}" for row in rows)
+    told = tuple(
+        f"{row['variant']}, {RANKED[row['measure']]}: {row['rho']:+.2f}, p {row['p_value']:.2g}".replace("-", "−")
+        for row in rows
+    )
     return Finding(statement, told, plate="ranks", importance=0.8)
 
 
@@ -170,9 +180,9 @@ def _modules(result: DegeneracyResult) -> Finding | None:
         "ones (p < .05)."
     )
     told = tuple(
-        f"{row['variant']}, seed {row['seed']}: {row['modules']} modules, Q {row['modularity']:.2f}, p "
+        f"{row['variant']}, seed {row['seed']}: {counted(row['modules'], 'module')}, Q {row['modularity']:.2f}, p "
         f"{row['modules_p']:.2g}"
-        for row in rows
+        for row in sure
     )
     return Finding(statement, told, plate="modules", importance=0.6)
 

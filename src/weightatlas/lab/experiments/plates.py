@@ -213,13 +213,16 @@ def runs_table(result: ExperimentResult) -> Table:
 
 NARROW: Final = 0.1
 """An interval below this width is written with a digit more."""
+WIDE: Final = 100.0
+"""From this width on an interval is written in whole numbers."""
 
 
 def interval(row: Mapping[str, Any], low: str, high: str) -> str | None:
     """Two ends as one text; None where there are none."""
     if row[low] is None or row[high] is None:
         return None
-    digits = 2 if row[high] - row[low] >= NARROW else 3
+    width = row[high] - row[low]
+    digits = 0 if width >= WIDE else 2 if width >= NARROW else 3
     return f"{row[low]:+.{digits}f} to {row[high]:+.{digits}f}".replace("-", "−")
 
 
