@@ -29,6 +29,8 @@ REASONS: Final = 20
 
 NAME: Final = 28
 """A name is folded, where there is no room, only if it is longer."""
+PIPED: Final = 10_000
+"""Characters of a line that no terminal bounds."""
 BETWEEN: Final = 3
 """Characters between two columns."""
 NAMED: Final = 3
@@ -281,5 +283,5 @@ def _count(rows: int) -> str:
 
 
 def _width() -> int:
-    """The terminal's width, or room for every column where the output is piped."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 200
+    """The terminal's width, or room for whatever there is where the output is piped: a program reads line by line."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else PIPED
